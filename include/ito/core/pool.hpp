@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace ito::detail {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool pool_caches = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+inline constexpr bool pool_caches = false;
+#else
+inline constexpr bool pool_caches = true;
+#endif
+#else
+inline constexpr bool pool_caches = true;
+#endif
+
+/// Keeps released tensor memory for the next tensor of about the same size: a fresh block of a few
+/// megabytes costs a page fault every 4 KiB, on every layer of every step. Blocks are 64-byte aligned;
+/// sizes are rounded up to an eighth of a power of two, so at most an eighth is wasted.
+/// Under address sanitizer nothing is kept, so that use after release is seen.
+class MemoryPool {
+  public:
+    static constexpr std::size_t alignment = 64;
+
+    static MemoryPool& instance() {
+        // Never destroyed: tensors with static lifetime may be released after it.
+        static MemoryPool* pool = new MemoryPool;
+        return *pool;
+    }
+
+    /// Throws std::bad_alloc.
+    void* take(std::size_t bytes) {
+        const Bucket bucket = bucket_of(bytes);
+        if (pool_caches) {
+            const std::lock_guard lock(mutex_);
+            auto& free = free_[bucket.index];
+            if (!free.empty()) {
+                void* block = free.back();
+                free.pop_back();
+                cached_ -= bucket.bytes;
+                return block;
+            }
+        }
+        return ::operator new(bucket.bytes, std::align_val_t(alignment));
+    }
+
+    void give(void* block, std::size_t bytes) noexcept {
+        const Bucket bucket = bucket_of(bytes);
+        if (pool_caches) {
+            try {
+                const std::lock_guard lock(mutex_);
+                free_[bucket.index].push_back(block);
+                cached_ += bucket.bytes;
+                return;
+            } catch (...) {  // no room to remember the block: let it go
+            }
+        }
+        ::operator delete(block, std::align_val_t(alignment));
+    }
+
+    /// Returns every cached block to the system.
+    void trim() noexcept {
+        const std::lock_guard lock(mutex_);
+        for (auto& free : free_) {
+            for (void* block : free) ::operator delete(block, std::align_val_t(alignment));
+            free.clear();
+        }
+        cached_ = 0;
+    }
+
+    /// Bytes held for reuse.
+    std::size_t cached() const {
+        const std::lock_guard lock(mutex_);
+        return cached_;
+    }
+
+  private:
+    struct Bucket {
+        std::size_t index, bytes;
+    };
+
+    static Bucket bucket_of(std::size_t bytes) {
+        if (bytes <= 512) return {0, 512};
+        const auto exponent = static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^e <= bytes-1 < 2^(e+1)
+        const std::size_t base = std::size_t{1} << exponent, step = base / 8;
+        const std::size_t eighth = (bytes - base + step - 1) / step;
+        return {(exponent - 9) * 8 + eighth, base + eighth * step};
+    }
+
+    mutable std::mutex mutex_;
+    std::array<std::vector<void*>, 55 * 8 + 1> free_;
+    std::size_t cached_ = 0;
+};
+
+}  // namespace ito::detail
+
+namespace ito {
+
+/// Gives the memory that released tensors left for reuse back to the system.
+inline void release_cached_memory() { detail::MemoryPool::instance().trim(); }
+
+}  // namespace ito
