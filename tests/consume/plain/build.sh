@@ -1,0 +1,7 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Without a build system: build.sh COMPILER OUTPUT
+set -e
+cd "$(dirname "$0")/../../.."
+${1:-g++} -std=c++20 -I include -I /usr/include/eigen3 tests/consume/main.cpp -o "$2"
+"$2"
