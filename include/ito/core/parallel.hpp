@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+#include "ito/core/error.hpp"
+#include "ito/core/shape.hpp"
+
+namespace ito {
+
+namespace detail {
+inline void spin_pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#else
+    std::this_thread::yield();
+#endif
+}
+}  // namespace detail
+
+/// Threads that share loops with the thread that calls them. Idle workers spin for some microseconds, then sleep.
+/// A loop started inside another one, or while the pool is busy for another caller, runs in its own thread alone;
+/// the results are the same, because how a loop is cut never depends on who runs the pieces.
+class ThreadPool {
+  public:
+    /// threads = 0 takes every hardware thread. Throws ArgumentError outside [0, 1024].
+    explicit ThreadPool(int threads = 0) {
+        if (threads < 0 || threads > 1024)
+            throw ArgumentError("number of threads must be from 0 (all) to 1024, got " + std::to_string(threads));
+        if (threads == 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+        for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    }
+
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    ~ThreadPool() {
+        stopping_.store(true);
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        for (std::thread& worker : workers_) worker.join();
+    }
+
+    /// Threads that take part in a loop, the caller among them.
+    int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+    /// Calls f(i) once for each i in [0, chunks), from any thread of the pool and in any order; returns when all are
+    /// done. The first exception that a call throws is rethrown here, after the others have ended.
+    template <class F>
+    void run(Index chunks, F& f) {
+        if (chunks <= 0) return;
+        if (chunks == 1 || workers_.empty() || chunks >= Index{1} << 31 || busy_.exchange(true)) {
+            for (Index i = 0; i < chunks; ++i) f(i);
+            return;
+        }
+        // A ticket is (generation of the loop, next piece). Whoever raises it by one owns that piece, and the loop
+        // cannot end before an owned piece is done, so what was read of a loop before its ticket was won is valid.
+        const std::uint64_t generation = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+        call_.store([](void* context, Index i) { (*static_cast<F*>(context))(i); }, std::memory_order_relaxed);
+        context_.store(const_cast<std::remove_const_t<F>*>(&f), std::memory_order_relaxed);
+        chunks_.store(chunks, std::memory_order_relaxed);
+        done_.store(0, std::memory_order_relaxed);
+        ticket_.store(generation << 32, std::memory_order_release);
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        take_pieces(static_cast<std::uint32_t>(generation));
+        for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
+            if (spins < 4096) detail::spin_pause();
+            else std::this_thread::yield();
+        }
+        std::exception_ptr error;
+        {
+            const std::lock_guard lock(error_mutex_);
+            std::swap(error, error_);
+        }
+        busy_.store(false);
+        if (error) std::rethrow_exception(error);
+    }
+
+    /// The pool that loops of this thread use: the innermost Scope's, else one for the whole process.
+    static ThreadPool& current() {
+        if (scoped_) return *scoped_;
+        static ThreadPool shared;
+        return shared;
+    }
+
+    /// While it lives, loops of this thread use the given pool.
+    class Scope {
+      public:
+        explicit Scope(ThreadPool& pool) : previous_(scoped_) { scoped_ = &pool; }
+        ~Scope() { scoped_ = previous_; }
+        Scope(const Scope&) = delete;
+        Scope& operator=(const Scope&) = delete;
+
+      private:
+        ThreadPool* previous_;
+    };
+
+  private:
+    void work() {
+        scoped_ = this;
+        int seen = 0;
+        while (true) {
+            int epoch = epoch_.load(std::memory_order_acquire);
+            for (int spins = 0; epoch == seen && spins < 2000; ++spins) {
+                detail::spin_pause();
+                epoch = epoch_.load(std::memory_order_acquire);
+            }
+            if (epoch == seen) {
+                epoch_.wait(seen);
+                continue;
+            }
+            seen = epoch;
+            if (stopping_.load()) return;
+            take_pieces(static_cast<std::uint32_t>(ticket_.load(std::memory_order_acquire) >> 32));
+        }
+    }
+
+    void take_pieces(std::uint32_t generation) {
+        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+        while (static_cast<std::uint32_t>(ticket >> 32) == generation) {
+            const auto piece = static_cast<Index>(ticket & 0xffffffffu);
+            const auto call = call_.load(std::memory_order_relaxed);
+            void* const context = context_.load(std::memory_order_relaxed);
+            if (piece >= chunks_.load(std::memory_order_relaxed)) return;
+            if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+            try {
+                call(context, piece);
+            } catch (...) {
+                const std::lock_guard lock(error_mutex_);
+                if (!error_) error_ = std::current_exception();
+            }
+            done_.fetch_add(1, std::memory_order_acq_rel);
+            ticket = ticket_.load(std::memory_order_acquire);
+        }
+    }
+
+    static inline thread_local ThreadPool* scoped_ = nullptr;
+
+    std::vector<std::thread> workers_;
+    std::atomic<bool> stopping_{false}, busy_{false};
+    std::atomic<int> epoch_{0};
+    std::atomic<std::uint64_t> ticket_{0};
+    std::atomic<void (*)(void*, Index)> call_{nullptr};
+    std::atomic<void*> context_{nullptr};
+    std::atomic<Index> chunks_{0}, done_{0};
+    std::mutex error_mutex_;
+    std::exception_ptr error_;
+};
+
+/// f(begin, end) for consecutive pieces of [0, count), each of `grain` elements but the last, on the current pool.
+/// How the range is cut depends on count and grain alone, so a sum kept per piece is the same for any number of threads.
+template <class F>
+void parallel_for(Index count, Index grain, F&& f) {
+    if (count <= 0) return;
+    if (grain < 1) grain = 1;
+    if (count <= grain) {
+        f(Index{0}, count);
+        return;
+    }
+    auto piece = [&](Index i) { f(i * grain, std::min(count, (i + 1) * grain)); };
+    ThreadPool::current().run((count + grain - 1) / grain, piece);
+}
+
+}  // namespace ito

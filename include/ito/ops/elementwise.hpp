@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "ito/core/parallel.hpp"
+#include "ito/grad/tape.hpp"
+#include "ito/ops/activation.hpp"
+
+namespace ito::ops {
+
+/// a + b, equal shapes. Throws ShapeError otherwise.
+template <class T>
+Var<T> add(const Var<T>& a, const Var<T>& b) {
+    require_shape("add: second summand", a.shape(), b.shape());
+    Tensor<T> y(a.shape());
+    parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
+        const Index count = end - begin;
+        y.array().segment(begin, count) = a->array().segment(begin, count) + b->array().segment(begin, count);
+    });
+    Tape<T>* tape = common_tape(a, b);
+    auto pullback = [=](Tensor<T>& dy) {
+        if (a.tracked()) tape->add(a, b.tracked() ? Tensor<T>(dy) : std::move(dy));
+        if (b.tracked()) tape->add(b, std::move(dy));
+    };
+    return result_of(std::move(y), tape, std::move(pullback), a, b);
+}
+
+/// factor * x + offset.
+template <class T>
+Var<T> scale(const Var<T>& x, T factor, T offset = T(0)) {
+    Tensor<T> y(x.shape());
+    parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
+        y.array().segment(begin, end - begin) = x->array().segment(begin, end - begin) * factor + offset;
+    });
+    Tape<T>* tape = x.tape();
+    auto pullback = [=](Tensor<T>& dy) {
+        dy.array() *= factor;
+        tape->add(x, std::move(dy));
+    };
+    return result_of(std::move(y), tape, std::move(pullback), x);
+}
+
+/// Row i of x [N, ..] times factors[i], which has no gradient. Throws ShapeError unless factors is [N].
+template <class T>
+Var<T> scale_samples(const Var<T>& x, const Tensor<T>& factors) {
+    require_shape("scale samples: factors", {x->dim(0)}, factors.shape());
+    auto multiplied = [factors](Tensor<T> t) {
+        const Index row = t.size() / std::max<Index>(1, t.dim(0));
+        for (Index i = 0; i < t.dim(0); ++i) t.array().segment(i * row, row) *= factors[i];
+        return t;
+    };
+    Tape<T>* tape = x.tape();
+    return result_of(multiplied(*x), tape, [=](Tensor<T>& dy) { tape->add(x, multiplied(std::move(dy))); }, x);
+}
+
+/// The same elements under another shape.
+template <class T>
+Var<T> reshape(const Var<T>& x, const Shape& shape) {
+    Tape<T>* tape = x.tape();
+    return result_of(
+        x->reshaped(shape), tape, [=](Tensor<T>& dy) { tape->add(x, std::move(dy).reshaped(x.shape())); }, x);
+}
+
+/// Side by side on the last axis: [.., A], [.., B] -> [.., A + B]. Throws ShapeError if the leading axes differ.
+template <class T>
+Var<T> concat(const Var<T>& a, const Var<T>& b) {
+    const Index ca = a->dim(-1), cb = b->dim(-1);
+    require_shape("concat: second part", a.shape().with(-1, cb), b.shape());
+    Tensor<T> y(a.shape().with(-1, ca + cb));
+    parallel_for(y.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
+        for (Index row = begin; row < end; ++row) {
+            T* to = std::copy_n(a->data() + row * ca, ca, y.data() + row * (ca + cb));
+            std::copy_n(b->data() + row * cb, cb, to);
+        }
+    });
+    Tape<T>* tape = common_tape(a, b);
+    auto pullback = [=](Tensor<T>& dy) {
+        Tensor<T> da(a.shape()), db(b.shape());
+        parallel_for(dy.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
+            for (Index row = begin; row < end; ++row) {
+                const T* from = dy.data() + row * (ca + cb);
+                std::copy_n(from, ca, da.data() + row * ca);
+                std::copy_n(from + ca, cb, db.data() + row * cb);
+            }
+        });
+        tape->add(a, std::move(da));
+        tape->add(b, std::move(db));
+    };
+    return result_of(std::move(y), tape, std::move(pullback), a, b);
+}
+
+}  // namespace ito::ops
