@@ -28,14 +28,25 @@ Shape shape_of_eigen(const Source& source) {
     return Shape(std::span<const Index>(extents));
 }
 
+/// Swapping the layout of an Eigen tensor reverses its axes; this shuffle puts them back.
+template <int Rank>
+std::array<int, Rank> reversed_axes() {
+    std::array<int, Rank> axes{};
+    for (int i = 0; i < Rank; ++i) axes[static_cast<std::size_t>(i)] = Rank - 1 - i;
+    return axes;
+}
+
 }  // namespace detail
 
 /// View of a tensor as Eigen sees one: same memory, same indices. Throws ShapeError if the rank differs.
+/// For scalars (rank 0) there is no view: use to_eigen.
 template <int Rank, class T>
+    requires(Rank > 0)
 Eigen::TensorMap<Eigen::Tensor<T, Rank, Eigen::RowMajor, Index>> as_eigen(Tensor<T>& tensor) {
     return {tensor.data(), detail::eigen_extents<Rank>(tensor.shape())};
 }
 template <int Rank, class T>
+    requires(Rank > 0)
 Eigen::TensorMap<const Eigen::Tensor<T, Rank, Eigen::RowMajor, Index>> as_eigen(const Tensor<T>& tensor) {
     return {tensor.data(), detail::eigen_extents<Rank>(tensor.shape())};
 }
@@ -43,13 +54,15 @@ Eigen::TensorMap<const Eigen::Tensor<T, Rank, Eigen::RowMajor, Index>> as_eigen(
 /// A copy as an Eigen tensor of either layout: result(i, j, ..) == tensor(i, j, ..).
 template <int Rank, int Layout = Eigen::ColMajor, class T>
 Eigen::Tensor<T, Rank, Layout, Index> to_eigen(const Tensor<T>& tensor) {
-    const auto view = as_eigen<Rank>(tensor);
-    if constexpr (Layout == int(Eigen::RowMajor)) {
-        return view;
+    if constexpr (Rank == 0) {  // Eigen's own conversions read past an array of no extents
+        detail::eigen_extents<0>(tensor.shape());
+        Eigen::Tensor<T, 0, Layout, Index> scalar;
+        scalar() = tensor[0];
+        return scalar;
+    } else if constexpr (Layout == int(Eigen::RowMajor)) {
+        return as_eigen<Rank>(tensor);
     } else {
-        std::array<int, Rank> reversed{};
-        for (int i = 0; i < Rank; ++i) reversed[static_cast<std::size_t>(i)] = Rank - 1 - i;
-        return view.swap_layout().shuffle(reversed);
+        return as_eigen<Rank>(tensor).swap_layout().shuffle(detail::reversed_axes<Rank>());
     }
 }
 
@@ -58,16 +71,17 @@ template <class Source>
 auto from_eigen(const Source& source) {
     using T = std::remove_const_t<typename Source::Scalar>;
     constexpr int Rank = Source::NumDimensions;
-    Tensor<T> result(detail::shape_of_eigen(source));
-    auto view = as_eigen<Rank>(result);
-    if constexpr (int(Source::Layout) == int(Eigen::RowMajor)) {
-        view = source;
+    if constexpr (Rank == 0) {
+        return Tensor<T>::full({}, source());
     } else {
-        std::array<int, Rank> reversed{};
-        for (int i = 0; i < Rank; ++i) reversed[static_cast<std::size_t>(i)] = Rank - 1 - i;
-        view = source.swap_layout().shuffle(reversed);
+        Tensor<T> result(detail::shape_of_eigen(source));
+        auto view = as_eigen<Rank>(result);
+        if constexpr (int(Source::Layout) == int(Eigen::RowMajor))
+            view = source;
+        else
+            view = source.swap_layout().shuffle(detail::reversed_axes<Rank>());
+        return result;
     }
-    return result;
 }
 
 }  // namespace ito

@@ -128,9 +128,9 @@ class Tensor {
     ArrayMap<T> array() { return {data_, size_}; }
     ArrayMap<const T> array() const { return {data_, size_}; }
 
-    /// [product of the leading axes, last axis]
-    MatrixMap<T> matrix() { return {data_, size_ ? size_ / shape_[-1] : 0, shape_[-1]}; }
-    MatrixMap<const T> matrix() const { return {data_, size_ ? size_ / shape_[-1] : 0, shape_[-1]}; }
+    /// [product of the leading axes, last axis]; a scalar is [1, 1]
+    MatrixMap<T> matrix() { return {data_, leading(), rank() ? shape_[-1] : 1}; }
+    MatrixMap<const T> matrix() const { return {data_, leading(), rank() ? shape_[-1] : 1}; }
 
     template <class U>
     Tensor<U> cast() const {
@@ -147,6 +147,12 @@ class Tensor {
 
   private:
     std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(T); }
+
+    Index leading() const {
+        Index product = 1;
+        for (int axis = 0; axis + 1 < rank(); ++axis) product *= shape_[axis];
+        return product;
+    }
 
     template <class... I>
     Index offset(I... indices) const {

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#include "ito/core/pool.hpp"
+
+#include <cstdint>
+#include <thread>
+
+#include "catch.hpp"
+#include "ito/core/tensor.hpp"
+
+using ito::Index;
+using ito::Tensor;
+using ito::detail::MemoryPool;
+
+TEST_CASE("tensor memory is 64-byte aligned at any size") {
+    for (Index size : {1, 3, 16, 127, 129, 1000, 4097, 100000, 1 << 20}) {
+        CAPTURE(size);
+        Tensor<float> x({size});
+        CHECK(reinterpret_cast<std::uintptr_t>(x.data()) % 64 == 0);
+        x.array().setConstant(1);  // all of it can be written
+        CHECK(x[size - 1] == 1);
+    }
+}
+
+TEST_CASE("released memory serves the next tensor of about the same size") {
+    ito::release_cached_memory();
+    CHECK(MemoryPool::instance().cached() == 0);
+    const float* first = nullptr;
+    {
+        Tensor<float> x({1000, 100});
+        first = x.data();
+    }
+    if (ito::detail::pool_caches) {
+        CHECK(MemoryPool::instance().cached() >= 400000);
+        CHECK(MemoryPool::instance().cached() <= 400000 * 9 / 8);
+        Tensor<float> other({500});
+        Tensor<float> y({100, 999});
+        CHECK(y.data() == first);
+        CHECK(MemoryPool::instance().cached() == 0);
+    } else {
+        CHECK(MemoryPool::instance().cached() == 0);
+    }
+    ito::release_cached_memory();
+    CHECK(MemoryPool::instance().cached() == 0);
+}
+
+TEST_CASE("every size around a power of two gets a block that holds it") {
+    for (std::size_t exponent = 8; exponent < 22; ++exponent)
+        for (std::size_t eighth = 0; eighth < 8; ++eighth)
+            for (int off = -1; off <= 1; ++off) {
+                const std::size_t bytes = (std::size_t{1} << exponent) + eighth * (std::size_t{1} << exponent) / 8 +
+                                          static_cast<std::size_t>(off);
+                auto* block = static_cast<unsigned char*>(MemoryPool::instance().take(bytes));
+                block[0] = block[bytes - 1] = 7;  // the address sanitizer sees a block that is too small
+                MemoryPool::instance().give(block, bytes);
+            }
+    ito::release_cached_memory();
+}
+
+TEST_CASE("threads share the pool") {
+    std::vector<std::thread> threads;
+    std::vector<char> good(4, 1);
+    for (int k = 0; k < 4; ++k)
+        threads.emplace_back([k, &good] {
+            for (Index i = 1; i < 300; ++i) {
+                const auto x = Tensor<int>::full({i, 40}, k);
+                const Tensor<int> y = x;
+                for (int v : y) good[static_cast<std::size_t>(k)] &= v == k;
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    CHECK(good == std::vector<char>(4, 1));
+}

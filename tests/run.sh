@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what is missing (Debian, Ubuntu), then builds and runs every test: optimised, then with the address and
+# undefined-behaviour sanitizers, which leave out what is tagged [slow] and the projects in consume/.
+#   bash tests/run.sh [--preset release|asan|dev|tsan]... [arguments of ctest, for example -L golden]
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/tests/packages.sh"
+
+presets=()
+while [ "${1:-}" = --preset ]; do
+    presets+=("${2:?--preset needs a name}")
+    shift 2
+done
+[ ${#presets[@]} -gt 0 ] || presets=(release asan)
+
+catch2=catch2/catch.hpp
+[ -e /usr/include/$catch2 ] || catch2=catch2/catch_all.hpp
+need_common_packages catch2=$catch2
+
+jobs=$(build_jobs)
+build=$(build_root "$root")
+summary=()
+status=0
+for preset in "${presets[@]}"; do
+    echo "== $preset"
+    SECONDS=0
+    (cd "$root" && cmake --preset "$preset" -B "$build/$preset" -DITO_BUILD_EXAMPLES=OFF -DITO_BUILD_BENCHMARKS=OFF \
+        >"$build/$preset-configure.log") || { cat "$build/$preset-configure.log"; exit 1; }
+    cmake --build "$build/$preset" -j "$jobs"
+    built=$SECONDS
+    passed=yes
+    ctest --test-dir "$build/$preset" -j "$(nproc)" --output-on-failure --no-tests=error "$@" || passed=no
+    ran=$(grep -c '^[0-9]*/[0-9]* Testing:' "$build/$preset/Testing/Temporary/LastTest.log" || true)
+    echo "Golden cases in $preset:"
+    awk '/^[0-9]+\/[0-9]+ Testing: /{golden = /Testing: golden\//}
+         golden && (/^[0-9.]+ s: / || /^golden/) {print "  " $0}' "$build/$preset/Testing/Temporary/LastTest.log"
+    [ $passed = yes ] || status=1
+    summary+=("$preset: $ran tests ran, all passed: $passed; built in $built s, tested in $((SECONDS - built)) s")
+done
+printf '%s\n' "${summary[@]}"
+exit $status
