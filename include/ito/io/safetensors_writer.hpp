@@ -62,7 +62,8 @@ class SafeTensorsWriter {
                     {"dtype", dtype_name(entry->dtype)},
                     {"shape", std::vector<Index>(entry->shape.begin(), entry->shape.end())},
                     {"data_offsets", {offset, offset + entry->bytes.size()}}};
-                text += (text.size() > 1 ? "," : "") + nlohmann::ordered_json(entry->name).dump() + ":" + facts.dump();
+                if (text.size() > 1) text += ',';
+                text += nlohmann::ordered_json(entry->name).dump() + ":" + facts.dump();
                 offset += entry->bytes.size();
             }
             text += "}";
