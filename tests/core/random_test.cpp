@@ -99,7 +99,7 @@ TEST_CASE("noise is the same on every machine") {
     CHECK(x[3] == -0x1.3c6f7ap-3f);
 }
 
-TEMPLATE_TEST_CASE("uniform numbers fill [0, 1)", "", float, double) {
+TEMPLATE_TEST_CASE("uniform numbers fill the unit interval without its end", "", float, double) {
     Tensor<TestType> x({2, 30001});
     fill_uniform(x, 5);
     double mean = 0, square = 0;
