@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Fails unless ito.hpp includes every header. After adding one: cmake -DWRITE=ON -P tests/umbrella/check.cmake
+# Fails unless ito.hpp includes every header. After adding one: cmake -DWRITE=ON -P tests/umbrella/umbrella.cmake
+cmake_minimum_required(VERSION 3.22)
 get_filename_component(include ${CMAKE_CURRENT_LIST_DIR}/../../include ABSOLUTE)
 file(GLOB_RECURSE headers RELATIVE ${include} ${include}/ito/*.hpp)
 list(REMOVE_ITEM headers ito/ito.hpp)
@@ -20,6 +21,6 @@ file(READ ${include}/ito/ito.hpp found)
 foreach(header ${headers})
     string(FIND "${found}" "#include \"${header}\"\n" position)
     if(position EQUAL -1)
-        message(SEND_ERROR "ito.hpp does not include ${header}: cmake -DWRITE=ON -P tests/umbrella/check.cmake")
+        message(SEND_ERROR "ito.hpp does not include ${header}: cmake -DWRITE=ON -P tests/umbrella/umbrella.cmake")
     endif()
 endforeach()
