@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ito/sampler/sampler.hpp"
+
+namespace ito {
+
+/// Song, Meng and Ermon, "Denoising diffusion implicit models" (2021), equation 12. eta = 0 is deterministic, of first
+/// order in the number of steps; eta = 1 has the noise of DDPM.
+struct Ddim {
+    double eta = 0;
+    /// Derive eps from the clamped x0, as GLIDE does, in place of taking the network's.
+    bool use_clipped_model_output = false;
+
+    template <class T>
+    using State = NoState;
+
+    template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
+    void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
+        const NoiseLevel &from = interval.from, &to = interval.to;
+        // Equation 16: sigma_t(eta)^2 = eta^2 (sigma_to^2 / sigma_from^2) beta.
+        const double beta = transition(interval).variance;
+        const double spread = eta * to.sigma / from.sigma * std::sqrt(beta);
+        const double direction = std::sqrt(std::max(0.0, to.sigma * to.sigma - spread * spread));
+
+        double k_x = 0, k_x0 = to.alpha, k_eps = direction;
+        if (use_clipped_model_output) {  // eps = (x - alpha x0) / sigma
+            k_x = direction / from.sigma;
+            k_x0 -= k_x * from.alpha;
+            k_eps = 0;
+        }
+        const T of_x = static_cast<T>(k_x), of_x0 = static_cast<T>(k_x0), of_eps = static_cast<T>(k_eps);
+        T* out = x.data();
+        if (spread == 0) {
+            for_each_element(x, estimate,
+                             [=](Index i, T x0, T eps) { out[i] = of_x * out[i] + of_x0 * x0 + of_eps * eps; });
+            return;
+        }
+        Tensor<T> z(x.shape());
+        noise(z, interval);
+        const T* zs = z.data();
+        const T of_z = static_cast<T>(spread);
+        for_each_element(x, estimate, [=](Index i, T x0, T eps) {
+            out[i] = of_x * out[i] + of_x0 * x0 + of_eps * eps + of_z * zs[i];
+        });
+    }
+};
+
+}  // namespace ito

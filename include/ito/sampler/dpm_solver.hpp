@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "ito/sampler/sampler.hpp"
+
+namespace ito {
+
+/// DPM-Solver as a multistep method, one evaluation a step: exact for the linear part of the probability-flow ODE (or
+/// of the reverse SDE), polynomial in lambda = log(alpha / sigma) for what the network says.
+/// Lu et al., "DPM-Solver" (2022), section 3, and "DPM-Solver++" (2022), algorithm 2 and appendix B (third order and SDE).
+/// The defaults are DPM-Solver++ 2M.
+struct DpmSolverMultistep {
+    int order = 2;                // 1 to 3; the SDE with epsilon has no third
+    bool data_prediction = true;  // ++: integrate x0; else epsilon, which cannot end at sigma = 0
+    bool stochastic = false;      // the reverse SDE in place of the ODE
+    /// Weight of the first derivative at second order: half of the zeroth's (midpoint), or the exact integral (heun).
+    enum class Type { midpoint, heun } type = Type::midpoint;
+    bool lower_order_final = true;  // with fewer than 15 steps the last ones are of order 2 and 1
+    bool euler_at_final = false;    // the last step is of order 1 at any number of steps
+    /// Reproduce the third order of the released codes, which takes the second derivative half as large as it is (and
+    /// for the SDE adds another error), so that it converges with order 2 only.
+    bool reference_third_order = false;
+
+    /// The latest outputs, newest first, with the lambda where they were asked.
+    template <class T>
+    struct State {
+        std::array<Tensor<T>, 2> outputs;
+        std::array<double, 2> lambdas{};
+        int count = 0;
+    };
+
+    template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
+    void step(Tensor<T>& x, State<T>& state, const Interval& interval, D& denoise, Z& noise) const {
+        if (order < 1 || order > 3 || (order == 3 && stochastic && !data_prediction))
+            throw ArgumentError("DPM-Solver multistep has no order " + std::to_string(order) +
+                                (stochastic && !data_prediction ? " for the SDE with epsilon" : ""));
+        const NoiseLevel& from = interval.from;
+        if (!data_prediction && from.alpha == 0)
+            throw ArgumentError("DPM-Solver in epsilon cannot start without signal (alpha = 0); use data_prediction");
+        const Estimate<T> estimate = denoise(std::as_const(x), from);
+
+        const double lambda = half_log_snr(from);
+        const int use = order_of(interval, state.count);
+        const Weights w = weights(interval, lambda, state.lambdas, use);
+        Tensor<T> z;
+        if (w.z != 0) {
+            z = Tensor<T>(x.shape());
+            noise(z, interval);
+        }
+
+        // m0 is what the network says now: x0, or epsilon, derived from x0 where that was clamped.
+        const bool clamped = !estimate.limits.empty() || estimate.limit < std::numeric_limits<double>::infinity();
+        const bool from_x0 = !data_prediction && clamped;
+        Tensor<T> newest(x.shape());
+        const T alpha = static_cast<T>(from.alpha), per_sigma = static_cast<T>(1 / from.sigma);
+        const T wx = static_cast<T>(w.x), w0 = static_cast<T>(w.m[0]), w1 = static_cast<T>(w.m[1]), w2 = static_cast<T>(w.m[2]);
+        const T wz = static_cast<T>(w.z);
+        const bool data = data_prediction;
+        T *xs = x.data(), *m0s = newest.data();
+        const T *m1s = use > 1 ? state.outputs[0].data() : nullptr, *m2s = use > 2 ? state.outputs[1].data() : nullptr;
+        const T* zs = z.data();
+        for_each_element(x, estimate, [=](Index i, T x0, T eps) {
+            const T m0 = data ? x0 : from_x0 ? (xs[i] - alpha * x0) * per_sigma : eps;
+            T next = wx * xs[i] + w0 * m0;
+            if (m1s) next += w1 * m1s[i];
+            if (m2s) next += w2 * m2s[i];
+            if (zs) next += wz * zs[i];
+            m0s[i] = m0;
+            xs[i] = next;
+        });
+        state.outputs[1] = std::move(state.outputs[0]);
+        state.outputs[0] = std::move(newest);
+        state.lambdas = {lambda, state.lambdas[0]};
+        state.count = std::min(state.count + 1, 2);
+    }
+
+  private:
+    struct Weights {
+        double x;
+        std::array<double, 3> m{};  // of the outputs, newest first
+        double z = 0;
+    };
+
+    int order_of(const Interval& interval, int known) const {
+        const Index left = interval.count - 1 - interval.index;
+        const bool few = lower_order_final && interval.count < 15;
+        int use = std::min(order, known + 1);
+        if (left == 0 && (few || euler_at_final)) use = 1;
+        if (interval.to.sigma == 0) use = 1;  // lambda is infinite there: x becomes x0
+        if (left == 1 && few) use = std::min(use, 2);
+        return use;
+    }
+
+    /// x' = x-weight x + c0 D0 + c1 D1 + c2 D2 + z-weight z, where D0 = m0 and D1, D2 are divided differences of the m.
+    Weights weights(const Interval& interval, double lambda, const std::array<double, 2>& past, int use) const {
+        const double alpha = interval.to.alpha, sigma = interval.to.sigma;
+        const double h = half_log_snr(interval.to) - lambda;
+        Weights w{};
+        double c0, c1, c2 = 0;
+        if (data_prediction) {
+            // ++, equations 8 and 12 and appendix B; the SDE integrates e^{2 lambda} in place of e^{lambda}.
+            const double k = stochastic ? 2 * h : h;
+            const double phi = -std::expm1(-k);  // 1 - e^{-k}
+            w.x = sigma / interval.from.sigma * (stochastic ? std::exp(-h) : 1);
+            c0 = alpha * phi;
+            c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : k == 0 ? 0 : alpha * (1 - phi / k);  // D1 = h m'
+            if (use == 3 && k != 0) {
+                const double rest = (phi - k) / (k * k);
+                c2 = alpha * (!reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
+            }
+            if (stochastic) w.z = sigma * std::sqrt(phi);
+        } else {
+            // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
+            const double reached = alpha * interval.from.sigma / interval.from.alpha;  // sigma e^h
+            const double psi = sigma == 0 ? reached : sigma * std::expm1(h);
+            const double twice = stochastic ? 2 : 1;
+            w.x = alpha / interval.from.alpha;
+            c0 = -twice * psi;
+            c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : h == 0 ? 0 : -twice * (psi / h - sigma);
+            if (use == 3 && h != 0) c2 = (reference_third_order ? -1 : -2) * ((psi - sigma * h) / (h * h) - 0.5 * sigma);
+            if (stochastic) w.z = std::sqrt(std::max(0.0, reached * reached - sigma * sigma));
+        }
+        w.m = {c0, 0, 0};
+        if (use == 2) {
+            const double h0 = lambda - past[0], first = c1 * h / h0;  // D1 = (h / h0) (m0 - m1)
+            w.m = {c0 + first, -first, 0};
+        } else if (use == 3) {
+            const double h0 = lambda - past[0], h1 = past[0] - past[1], share = h0 / (h0 + h1);
+            // D2 = h^2 m'' / 2.
+            // D10 = (h / h0) (m0 - m1), D11 = (h / h1) (m1 - m2), D1 = D10 + share (D10 - D11), D2 = h / (h0 + h1) (D10 - D11)
+            const double of_d10 = c1 * (1 + share) + c2 * h / (h0 + h1), of_d11 = -c1 * share - c2 * h / (h0 + h1);
+            const double first = of_d10 * h / h0, second = of_d11 * h / h1;
+            w.m = {c0 + first, second - first, -second};
+        }
+        return w;
+    }
+};
+
+/// DPM-Solver++ 2M is the multistep solver as it stands.
+using Dpmpp2M = DpmSolverMultistep;
+
+}  // namespace ito

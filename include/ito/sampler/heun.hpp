@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <utility>
+
+#include "ito/sampler/churn.hpp"
+
+namespace ito {
+
+/// Heun's method on the probability-flow ODE in y = x / alpha, s = sigma / alpha, two evaluations a step and of second
+/// order: Karras et al. (2022), algorithm 1, with churn algorithm 2. A step to sigma = 0 is Euler's.
+struct Heun {
+    Churn churn{};
+
+    template <class T>
+    using State = NoState;
+
+    template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
+    void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        const double gamma = churn.gamma(interval);
+        if (gamma == 0) {
+            advance(x, x, interval.from, interval.to, denoise);
+        } else {
+            const auto [raised, level] = churn.raise(x, interval, gamma, noise);
+            advance(x, raised, level, interval.to, denoise);
+        }
+    }
+
+  private:
+    template <class T, DenoiserOf<T> D>
+    static void advance(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const NoiseLevel& to, D& denoise) {
+        const double left = to.sigma / from.sigma;
+        const T of_x = static_cast<T>(left), of_x0 = static_cast<T>(to.alpha - left * from.alpha);
+        const T* xs = start.data();
+        T* out = x.data();
+        const Estimate<T> first = denoise(start, from);
+        if (to.sigma == 0) {
+            for_each_element(start, first, [=](Index i, T x0, T) { out[i] = of_x * xs[i] + of_x0 * x0; });
+            return;
+        }
+        // d_i = (y - x0) / s here and d'_i at the Euler step's end; y' = y + (s' - s) (d_i + d'_i) / 2.
+        const double half = 0.5 * (to.sigma - to.alpha * variance_exploding(from).sigma);
+        Tensor<T> ahead(x.shape()), slope(x.shape());
+        T *aheads = ahead.data(), *slopes = slope.data();
+        const T alpha = static_cast<T>(from.alpha), per_sigma = static_cast<T>(1 / from.sigma);
+        for_each_element(start, first, [=](Index i, T x0, T) {
+            slopes[i] = (xs[i] - alpha * x0) * per_sigma;
+            aheads[i] = of_x * xs[i] + of_x0 * x0;
+        });
+        const Estimate<T> second = denoise(std::as_const(ahead), to);
+        const T alpha_to = static_cast<T>(to.alpha), per_sigma_to = static_cast<T>(1 / to.sigma), k = static_cast<T>(half);
+        for_each_element(ahead, second, [=](Index i, T x0, T) {
+            const T d = (aheads[i] - alpha_to * x0) * per_sigma_to;
+            out[i] = aheads[i] + k * (d - slopes[i]);
+        });
+    }
+};
+
+}  // namespace ito
