@@ -233,7 +233,9 @@ inline SchedulerOptions read_scheduler_options(const nlohmann::json& config) {
         throw ConfigError("a scheduler config must be an object with a \"_class_name\"");
     SchedulerOptions options = scheduler_defaults(config["_class_name"].get<std::string>());
     const unsigned bit = detail::scheduler_class_bit(options.class_name);
-    for (const auto& [name, value] : config.items()) {
+    for (const auto& item : config.items()) {
+        const std::string& name = item.key();
+        const nlohmann::json& value = item.value();
         if (name.rfind('_', 0) == 0) continue;  // notes by diffusers, not options
         bool known = false;
         for (const auto& option : detail::scheduler_option_table()) {
