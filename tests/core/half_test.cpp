@@ -10,7 +10,8 @@ namespace {
 
 /// The value of narrow float bits by the definition in IEEE 754: fraction and exponent apart.
 double value_of(int bits, int exponent_bits, int fraction_bits) {
-    const int exponent = (bits >> fraction_bits) & ((1 << exponent_bits) - 1), fraction = bits & ((1 << fraction_bits) - 1);
+    const int exponent = (bits >> fraction_bits) & ((1 << exponent_bits) - 1),
+              fraction = bits & ((1 << fraction_bits) - 1);
     const int bias = (1 << (exponent_bits - 1)) - 1;
     const double sign = bits >> (exponent_bits + fraction_bits) ? -1 : 1;
     if (exponent == (1 << exponent_bits) - 1)

@@ -44,7 +44,8 @@ void write_sample(const std::filesystem::path& path) {
     file.add("half", Tensor<float>::from({2, 2}, {1.0f, -0.5f, 65504.0f, 0x1p-24f}), DType::f16);
     file.add("empty", Tensor<float>({0, 4}));
     file.add("scalar", Tensor<double>::from(Shape{}, {0.1}));
-    file.add("long \"quoted\" \xc3\xa9", Tensor<std::int64_t>::from({1, 2}, {-1, std::numeric_limits<std::int64_t>::max()}));
+    file.add("long \"quoted\" \xc3\xa9",
+             Tensor<std::int64_t>::from({1, 2}, {-1, std::numeric_limits<std::int64_t>::max()}));
     file.save(path, {{"format", "pt"}, {"note", "two\nlines"}});
 }
 
@@ -79,13 +80,15 @@ TEST_CASE("safetensors: what is written is read") {
     CHECK(length % 8 == 0);
 }
 
-TEMPLATE_TEST_CASE("safetensors: every dtype to every scalar", "", float, double, std::uint8_t, std::int32_t, std::int64_t, bool) {
+TEMPLATE_TEST_CASE("safetensors: every dtype to every scalar", "", float, double, std::uint8_t, std::int32_t,
+                   std::int64_t, bool) {
     TempFolder folder;
     SafeTensorsWriter writer;
     const auto values = Tensor<TestType>::from({2}, {TestType(0), TestType(1)});
     std::vector<DType> dtypes = {DType::f16, DType::bf16, DType::f32, DType::f64};
     if (std::is_integral_v<TestType>)
-        dtypes = {DType::boolean, DType::u8, DType::i8, DType::u16, DType::i16, DType::u32, DType::i32, DType::u64, DType::i64};
+        dtypes = {DType::boolean, DType::u8,  DType::i8,  DType::u16, DType::i16,
+                  DType::u32,     DType::i32, DType::u64, DType::i64};
     for (const DType dtype : dtypes) writer.add(std::string(dtype_name(dtype)), values, dtype);
     writer.save(folder / "all");
     const auto file = SafeTensors::open(folder / "all");
@@ -151,7 +154,8 @@ TEST_CASE("safetensors: damaged headers are refused with the reason") {
     refused(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8,8]})"), 8, "two data_offsets");
     refused(one(R"({"dtype":"F32","shape":[2],"data_offsets":[18446744073709551615,8]})"), 8, "63 bits");
     refused(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,184467440737095516150]})"), 8, "whole 64-bit");
-    refused(one(R"({"dtype":"F32","shape":[2],"data_offsets":[9223372036854775799,9223372036854775807]})"), 8, "outside");
+    refused(one(R"({"dtype":"F32","shape":[2],"data_offsets":[9223372036854775799,9223372036854775807]})"), 8,
+            "outside");
     refused(one(R"({"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]})"), 8, "too many elements");
     refused(one(R"({"dtype":"F32","shape":[1,1,1,1,1,1,2],"data_offsets":[0,8]})"), 8, "more than 6");
     refused(one(R"({"dtype":"F32","shape":[[2]],"data_offsets":[0,8]})"), 8, "list");
@@ -190,8 +194,8 @@ TEST_CASE("safetensors: damaged headers are refused with the reason") {
 
 TEST_CASE("safetensors: header lengths that lie") {
     TempFolder folder;
-    for (const std::uint64_t length : {std::uint64_t{3}, std::uint64_t{100'000'000}, std::uint64_t{100'000'001}, std::uint64_t{1} << 62,
-                                       ~std::uint64_t{0}, ~std::uint64_t{0} - 7}) {
+    for (const std::uint64_t length : {std::uint64_t{3}, std::uint64_t{100'000'000}, std::uint64_t{100'000'001},
+                                       std::uint64_t{1} << 62, ~std::uint64_t{0}, ~std::uint64_t{0} - 7}) {
         std::string text = file_of("{}", "");
         std::memcpy(text.data(), &length, 8);
         CHECK_FALSE(refusal(folder, text).empty());
@@ -224,7 +228,8 @@ TEST_CASE("safetensors: damaged anywhere, it is refused or read within its bound
         const std::size_t changes = 1 + bits.below(4);
         for (std::size_t i = 0; i < changes; ++i) {
             const std::size_t where = bits.below(i == 0 ? 400 : damaged.size());
-            damaged[where % damaged.size()] = static_cast<char>(bits() % 3 ? "0123456789[]{},:\"F"[bits.below(18)] : bits());
+            damaged[where % damaged.size()] =
+                static_cast<char>(bits() % 3 ? "0123456789[]{},:\"F"[bits.below(18)] : bits());
         }
         write_text(folder / "bad.safetensors", damaged);
         try {

@@ -63,16 +63,23 @@ constexpr std::optional<DType> dtype_named(std::string_view name) {
 /// The dtype that stores T as it is in memory.
 template <class T>
 constexpr DType dtype_of() {
-    if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-    else if constexpr (std::is_same_v<T, float>) return DType::f32;
-    else if constexpr (std::is_same_v<T, double>) return DType::f64;
+    if constexpr (std::is_same_v<T, bool>)
+        return DType::boolean;
+    else if constexpr (std::is_same_v<T, float>)
+        return DType::f32;
+    else if constexpr (std::is_same_v<T, double>)
+        return DType::f64;
     else {
         static_assert(std::is_integral_v<T>, "no dtype stores this type");
         constexpr bool is_signed = std::is_signed_v<T>;
-        if constexpr (sizeof(T) == 1) return is_signed ? DType::i8 : DType::u8;
-        else if constexpr (sizeof(T) == 2) return is_signed ? DType::i16 : DType::u16;
-        else if constexpr (sizeof(T) == 4) return is_signed ? DType::i32 : DType::u32;
-        else return is_signed ? DType::i64 : DType::u64;
+        if constexpr (sizeof(T) == 1)
+            return is_signed ? DType::i8 : DType::u8;
+        else if constexpr (sizeof(T) == 2)
+            return is_signed ? DType::i16 : DType::u16;
+        else if constexpr (sizeof(T) == 4)
+            return is_signed ? DType::i32 : DType::u32;
+        else
+            return is_signed ? DType::i64 : DType::u64;
     }
 }
 
@@ -134,18 +141,30 @@ Index decode(DType dtype, const std::byte* from, T* to, Index count) {
                 result = static_cast<T>(stored != 0);
                 return true;
             });
-        case DType::u8: return as(std::uint8_t{});
-        case DType::i8: return as(std::int8_t{});
-        case DType::u16: return as(std::uint16_t{});
-        case DType::i16: return as(std::int16_t{});
-        case DType::f16: return as_narrow([](std::uint16_t bits) { return half_to_float(bits); });
-        case DType::bf16: return as_narrow([](std::uint16_t bits) { return bfloat16_to_float(bits); });
-        case DType::u32: return as(std::uint32_t{});
-        case DType::i32: return as(std::int32_t{});
-        case DType::f32: return as(float{});
-        case DType::u64: return as(std::uint64_t{});
-        case DType::i64: return as(std::int64_t{});
-        case DType::f64: return as(double{});
+        case DType::u8:
+            return as(std::uint8_t{});
+        case DType::i8:
+            return as(std::int8_t{});
+        case DType::u16:
+            return as(std::uint16_t{});
+        case DType::i16:
+            return as(std::int16_t{});
+        case DType::f16:
+            return as_narrow([](std::uint16_t bits) { return half_to_float(bits); });
+        case DType::bf16:
+            return as_narrow([](std::uint16_t bits) { return bfloat16_to_float(bits); });
+        case DType::u32:
+            return as(std::uint32_t{});
+        case DType::i32:
+            return as(std::int32_t{});
+        case DType::f32:
+            return as(float{});
+        case DType::u64:
+            return as(std::uint64_t{});
+        case DType::i64:
+            return as(std::int64_t{});
+        case DType::f64:
+            return as(double{});
     }
     return 0;
 }
@@ -170,18 +189,30 @@ Index encode(DType dtype, const T* from, std::byte* to, Index count) {
                 stored = value != T(0);
                 return true;
             });
-        case DType::u8: return as(std::uint8_t{});
-        case DType::i8: return as(std::int8_t{});
-        case DType::u16: return as(std::uint16_t{});
-        case DType::i16: return as(std::int16_t{});
-        case DType::f16: return as_narrow([](double value) { return half_from(value); });
-        case DType::bf16: return as_narrow([](double value) { return bfloat16_from(value); });
-        case DType::u32: return as(std::uint32_t{});
-        case DType::i32: return as(std::int32_t{});
-        case DType::f32: return as(float{});
-        case DType::u64: return as(std::uint64_t{});
-        case DType::i64: return as(std::int64_t{});
-        case DType::f64: return as(double{});
+        case DType::u8:
+            return as(std::uint8_t{});
+        case DType::i8:
+            return as(std::int8_t{});
+        case DType::u16:
+            return as(std::uint16_t{});
+        case DType::i16:
+            return as(std::int16_t{});
+        case DType::f16:
+            return as_narrow([](double value) { return half_from(value); });
+        case DType::bf16:
+            return as_narrow([](double value) { return bfloat16_from(value); });
+        case DType::u32:
+            return as(std::uint32_t{});
+        case DType::i32:
+            return as(std::int32_t{});
+        case DType::f32:
+            return as(float{});
+        case DType::u64:
+            return as(std::uint64_t{});
+        case DType::i64:
+            return as(std::int64_t{});
+        case DType::f64:
+            return as(double{});
     }
     return 0;
 }

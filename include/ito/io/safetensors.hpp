@@ -68,9 +68,9 @@ class SafeTensors {
         Tensor<T> result(found.shape);
         const Index done = decode(found.dtype, bytes(name).data(), result.data(), result.size());
         if (done != result.size())
-            throw detail::file_error(path_, header_.data_offset + found.begin +
-                                                static_cast<std::uint64_t>(done * dtype_bytes(found.dtype)),
-                                     "tensor '" + detail::printable(name) + "' holds an integer that does not fit");
+            throw detail::file_error(
+                path_, header_.data_offset + found.begin + static_cast<std::uint64_t>(done * dtype_bytes(found.dtype)),
+                "tensor '" + detail::printable(name) + "' holds an integer that does not fit");
         return result;
     }
 

@@ -62,7 +62,8 @@ class SafeTensorsParser : public nlohmann::json_sax<nlohmann::json> {
 
     bool string(string_t& text) override {
         if (state_ == State::metadata) {
-            if (!header.metadata.emplace(key_, text).second) return fail("duplicate metadata '" + printable(key_) + "'");
+            if (!header.metadata.emplace(key_, text).second)
+                return fail("duplicate metadata '" + printable(key_) + "'");
             return true;
         }
         if (state_ != State::tensor || key_ != "dtype") return unexpected("a text");
@@ -92,7 +93,10 @@ class SafeTensorsParser : public nlohmann::json_sax<nlohmann::json> {
             culprit = text;
             if (!names_.insert(text).second) return fail("duplicate tensor '" + printable(text) + "'");
         } else if (state_ == State::tensor) {
-            bool* has = text == "dtype" ? &has_dtype_ : text == "shape" ? &has_shape_ : text == "data_offsets" ? &has_offsets_ : nullptr;
+            bool* has = text == "dtype"          ? &has_dtype_
+                        : text == "shape"        ? &has_shape_
+                        : text == "data_offsets" ? &has_offsets_
+                                                 : nullptr;
             if (!has) return fail(about() + " has the unknown key '" + printable(text) + "'");
             if (*has) return fail(about() + " has '" + printable(text) + "' twice");
             *has = true;
@@ -150,7 +154,7 @@ class SafeTensorsParser : public nlohmann::json_sax<nlohmann::json> {
 
     bool unexpected(const char* what) {
         if (state_ == State::start) return fail("the header is not a JSON object");
-        const std::string where = state_ == State::names ? "entry '" + printable(key_) + "'"
+        const std::string where = state_ == State::names      ? "entry '" + printable(key_) + "'"
                                   : state_ == State::metadata ? "metadata '" + printable(key_) + "'"
                                                               : about() + ": '" + printable(key_) + "'";
         return fail(where + " is or holds " + what);
@@ -174,16 +178,17 @@ inline void check_safetensors_ranges(const std::filesystem::path& path, const Sa
             throw file_error(path, header.data_offset + std::min(entry.begin, data_bytes),
                              about + ": bytes " + std::to_string(entry.begin) + " to " + std::to_string(entry.end) +
                                  " lie outside of the " + std::to_string(data_bytes) + " bytes of data");
-        const auto expected = static_cast<std::uint64_t>(entry.shape.size()) * static_cast<std::uint64_t>(dtype_bytes(entry.dtype));
+        const auto expected =
+            static_cast<std::uint64_t>(entry.shape.size()) * static_cast<std::uint64_t>(dtype_bytes(entry.dtype));
         if (entry.end - entry.begin != expected)
             throw file_error(path, header.data_offset + entry.begin,
-                             about + ": shape " + entry.shape.str() + " of " + std::string(dtype_name(entry.dtype)) + " takes " +
-                                 std::to_string(expected) + " bytes, the file gives it " + std::to_string(entry.end - entry.begin));
+                             about + ": shape " + entry.shape.str() + " of " + std::string(dtype_name(entry.dtype)) +
+                                 " takes " + std::to_string(expected) + " bytes, the file gives it " +
+                                 std::to_string(entry.end - entry.begin));
         order.push_back(&entry);
     }
-    std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-        return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
-    });
+    std::sort(order.begin(), order.end(),
+              [](const auto* a, const auto* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
     std::uint64_t filled = 0;
     for (const auto* entry : order) {
         if (entry->begin != filled)
@@ -193,7 +198,8 @@ inline void check_safetensors_ranges(const std::filesystem::path& path, const Sa
         filled = entry->end;
     }
     if (filled != data_bytes)
-        throw file_error(path, header.data_offset + filled, std::to_string(data_bytes - filled) + " bytes belong to no tensor");
+        throw file_error(path, header.data_offset + filled,
+                         std::to_string(data_bytes - filled) + " bytes belong to no tensor");
 }
 
 /// Reads and checks everything but the elements themselves. Throws FileError.

@@ -45,9 +45,8 @@ class SafeTensorsWriter {
         // tensor is then aligned to its element.
         std::vector<const Entry*> order;
         for (const auto& entry : entries_) order.push_back(&entry);
-        std::stable_sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) {
-            return dtype_bytes(a->dtype) > dtype_bytes(b->dtype);
-        });
+        std::stable_sort(order.begin(), order.end(),
+                         [](const Entry* a, const Entry* b) { return dtype_bytes(a->dtype) > dtype_bytes(b->dtype); });
 
         nlohmann::ordered_json header = nlohmann::ordered_json::object();
         if (!metadata.empty()) header["__metadata__"] = metadata;
