@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ito/core/random.hpp"
 #include "ito/nn/unet_blocks.hpp"
 
 namespace ito::nn {
@@ -65,7 +66,8 @@ class UNet2D {
     Var<T> operator()(const Var<T>& x, std::span<const T> times, std::span<const Index> labels = {}) const;
 
     static void fields(auto& self, auto&& visit) {
-        visit("time_proj", self.time_proj_);
+        visit("time_proj", self.time_table_);
+        visit("time_proj", self.time_frequencies_);
         visit("time_embedding", self.time_embedding_);
         visit("class_embedding", self.class_table_);
         visit("class_embedding", self.class_embedding_);
@@ -78,8 +80,8 @@ class UNet2D {
     }
 
   private:
-    /// The network's time input before its learned part: a table, or frequencies that are not trained.
-    struct TimeProjection {
+    /// Frequencies of the Fourier time embedding. They are drawn once and never trained.
+    struct TimeFrequencies {
         Parameter<T> weight;
         static void fields(auto& self, auto&& visit) { visit("weight", self.weight); }
     };
@@ -92,7 +94,8 @@ class UNet2D {
     Var<T> embed(const Var<T>& x, std::span<const T> times, std::span<const Index> labels) const;
 
     UNet2DConfig config_;
-    std::optional<TimeProjection> time_proj_;
+    std::optional<Embedding<T>> time_table_;
+    std::optional<TimeFrequencies> time_frequencies_;
     TimestepEmbedding<T> time_embedding_;
     std::optional<Embedding<T>> class_table_;
     std::optional<TimestepEmbedding<T>> class_embedding_;
@@ -148,13 +151,14 @@ UNet2D<T>::UNet2D(const UNet2DConfig& config) : config_(config) {
 
     Index time_in = channels[0];
     if (config.time_embedding_type == "fourier") {
-        time_proj_.emplace();
-        time_proj_->weight.value = Tensor<T>::zeros({channels[0]});
+        time_frequencies_.emplace();
+        time_frequencies_->weight.value = Tensor<T>({channels[0]});
+        fill_normal(time_frequencies_->weight.value.span(), RandomKey{0, 0, 0, Stream::parameter});
+        time_frequencies_->weight.value.array() *= T(16);
         time_in = 2 * channels[0];
     } else if (config.time_embedding_type == "learned") {
         if (config.num_train_timesteps.value_or(0) < 1) throw bad("a learned time embedding needs num_train_timesteps");
-        time_proj_.emplace();
-        time_proj_->weight.value = Tensor<T>::zeros({*config.num_train_timesteps, channels[0]});
+        time_table_.emplace(*config.num_train_timesteps, channels[0]);
     } else if (config.time_embedding_type != "positional") {
         throw bad("unknown time_embedding_type '" + config.time_embedding_type + "'");
     }
@@ -241,10 +245,10 @@ Var<T> UNet2D<T>::project_times(std::span<const T> times, Tape<T>* tape) const {
     auto constant = [tape](Tensor<T> x) { return tape ? tape->constant(std::move(x)) : Var<T>(std::move(x)); };
     if (config_.time_embedding_type == "positional")
         return constant(ops::sinusoidal_embedding(times, config_.block_out_channels[0], config_.flip_sin_to_cos, config_.freq_shift));
-    if (config_.time_embedding_type == "fourier") return constant(ops::fourier_embedding(times, time_proj_->weight.value, false));
+    if (config_.time_embedding_type == "fourier") return constant(ops::fourier_embedding(times, time_frequencies_->weight.value, false));
     std::vector<Index> indices(times.size());
     std::transform(times.begin(), times.end(), indices.begin(), [](T t) { return static_cast<Index>(t); });
-    return ops::embedding<T>(indices, time_proj_->weight, tape);
+    return (*time_table_)(indices, tape);
 }
 
 template <class T>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cstdint>
-
+#include "ito/core/random.hpp"
 #include "ito/grad/tape.hpp"
 
 namespace ito::ops {
@@ -14,17 +13,17 @@ Var<T> dropout(const Var<T>& x, double probability) {
     Tape<T>* tape = x.tape();
     const auto key = tape && probability > 0 ? tape->next_dropout_key() : std::nullopt;
     if (!key) return x;
-    auto masked = [=](Tensor<T> t) {
-        const T kept = static_cast<T>(1 / (1 - probability));
-        for (Index i = 0; i < t.size(); ++i) {
-            std::uint64_t z = key->first + 0x9e3779b97f4a7c15u * (key->second * 0x100000001u + static_cast<std::uint64_t>(i) + 1);
-            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-            z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-            t[i] = static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53 < probability ? T(0) : t[i] * kept;
-        }
-        return t;
+    Tensor<T> mask(x.shape());
+    fill_uniform(mask.span(), RandomKey{key->first, key->second, 0, Stream::dropout});
+    const T threshold = static_cast<T>(probability), kept = static_cast<T>(1 / (1 - probability));
+    for (T& factor : mask) factor = factor < threshold ? T(0) : kept;
+    Tensor<T> y = *x;
+    y.array() *= mask.array();
+    auto pullback = [tape, x, mask = std::move(mask)](Tensor<T>& dy) {
+        dy.array() *= mask.array();
+        tape->add(x, std::move(dy));
     };
-    return result_of(masked(*x), tape, [=](Tensor<T>& dy) { tape->add(x, masked(std::move(dy))); }, x);
+    return result_of(std::move(y), tape, std::move(pullback), x);
 }
 
 }  // namespace ito::ops

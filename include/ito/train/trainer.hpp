@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ito/io/safetensors.hpp"
+#include "ito/io/safetensors_writer.hpp"
+#include "ito/nn/module.hpp"
+#include "ito/train/optimizer.hpp"
+
+namespace ito {
+
+struct TrainerOptions {
+    AdamW optimizer;
+    LearningRate learning_rate;
+    double clip_norm = 1;      ///< gradients are shortened to this norm; 0: never
+    double ema_decay = 0.9999; ///< of the averaged weights
+    bool ema_warmup = true;    ///< the decay starts as (1 + step) / (10 + step), so that the average forgets the start
+    Index accumulate = 1;      ///< losses averaged into one update
+    std::uint64_t seed = 0;    ///< of dropout; whoever draws data and noise keys them by the same
+};
+
+/// What one update saw.
+struct TrainingStep {
+    Index step = 0;            ///< updates made, this one included
+    double loss = 0;
+    double gradient_norm = 0;  ///< before clipping
+    double learning_rate = 0;
+};
+
+/// Trains a module by AdamW and keeps the exponential moving average of its weights. Everything random is a function
+/// of (seed, step), so the parameters, the two moments, the average and the step are the whole state of a run:
+/// a checkpoint continues it bit by bit.
+template <class Model, class T = float>
+class Trainer {
+  public:
+    /// Throws ArgumentError for options outside their range.
+    Trainer(Model model, const TrainerOptions& options) : model_(std::move(model)), ema_(model_), options_(options) {
+        if (options.accumulate < 1) throw ArgumentError("accumulate must be at least 1, got " + std::to_string(options.accumulate));
+        if (!(options.ema_decay >= 0 && options.ema_decay < 1)) throw ArgumentError("ema_decay must be in [0, 1)");
+        if (!(options.learning_rate.peak >= 0) || !std::isfinite(options.learning_rate.peak))
+            throw ArgumentError("the learning rate must be a finite number that is not negative");
+        nn::for_each_parameter(model_, [&](const std::string&, const Parameter<T>& p) {
+            mean_.push_back(Tensor<T>::zeros(p.value.shape()));
+            square_.push_back(Tensor<T>::zeros(p.value.shape()));
+        });
+    }
+
+    const Model& model() const { return model_; }
+    /// The same module with the averaged weights: the one to sample from.
+    const Model& ema() const { return ema_; }
+    /// Updates made.
+    Index steps() const { return step_; }
+    const TrainerOptions& options() const { return options_; }
+
+    /// One update from loss(model, tape, part) -> Var<T> [1], called for part = steps() * accumulate and the next
+    /// accumulate - 1 numbers; the loss keys its data and noise by that number. Throws NumericError, with nothing
+    /// changed, if a loss or the gradient is not finite.
+    template <class Loss>
+    TrainingStep step(Loss&& loss) {
+        std::vector<Tensor<T>> gradients(mean_.size());
+        TrainingStep report{step_ + 1, 0, 0, options_.learning_rate.at(step_)};
+        for (Index i = 0; i < options_.accumulate; ++i) {
+            const Index part = step_ * options_.accumulate + i;
+            Tape<T> tape;
+            tape.enable_dropout(options_.seed ^ static_cast<std::uint64_t>(part) << 20);
+            const Var<T> value = loss(std::as_const(model_), tape, part);
+            const double number = static_cast<double>((*value)[0]);
+            if (!std::isfinite(number))
+                throw NumericError("the loss of update " + std::to_string(step_ + 1) + " is " + std::to_string(number));
+            report.loss += number / static_cast<double>(options_.accumulate);
+            tape.backward(value);
+            std::size_t k = 0;
+            nn::for_each_parameter(std::as_const(model_), [&](const std::string&, const Parameter<T>& p) {
+                if (const Tensor<T>* gradient = tape.gradient(p)) {
+                    if (gradients[k].empty()) gradients[k] = *gradient;
+                    else gradients[k].array() += gradient->array();
+                }
+                ++k;
+            });
+        }
+
+        double squares = 0;
+        for (const Tensor<T>& gradient : gradients)
+            if (!gradient.empty()) squares += gradient.array().template cast<double>().square().sum();
+        report.gradient_norm = std::sqrt(squares) / static_cast<double>(options_.accumulate);
+        if (!std::isfinite(report.gradient_norm))
+            throw NumericError("the gradient of update " + std::to_string(step_ + 1) + " is not finite");
+        double scale = 1 / static_cast<double>(options_.accumulate);
+        if (options_.clip_norm > 0) scale *= std::min(1.0, options_.clip_norm / (report.gradient_norm + 1e-6));
+
+        ++step_;
+        std::size_t k = 0;
+        nn::for_each_parameter(model_, [&](const std::string&, Parameter<T>& p) {
+            if (!gradients[k].empty())
+                options_.optimizer.update(p.value, gradients[k], mean_[k], square_[k], step_, report.learning_rate, scale);
+            ++k;
+        });
+        average();
+        return report;
+    }
+
+    /// Writes the whole state; the file that was there survives any failure. Throws FileError.
+    void save(const std::filesystem::path& path) const {
+        SafeTensorsWriter file;
+        std::size_t k = 0;
+        nn::for_each_parameter(model_, [&](const std::string& name, const Parameter<T>& p) {
+            file.add("model." + name, p.value);
+            file.add("mean." + name, mean_[k]);
+            file.add("square." + name, square_[k++]);
+        });
+        nn::for_each_parameter(ema_, [&](const std::string& name, const Parameter<T>& p) { file.add("ema." + name, p.value); });
+        file.save(path, {{"format", "ito training state"}, {"step", std::to_string(step_)}, {"seed", std::to_string(options_.seed)}});
+    }
+
+    /// Continues from a saved state. Throws FileError for a file that is not one, ConfigError if it belongs to another
+    /// network or seed; nothing is changed then.
+    void load(const std::filesystem::path& path) {
+        const SafeTensors file = SafeTensors::open(path);
+        const auto note = [&](const std::string& key) {
+            const auto found = file.metadata().find(key);
+            return found == file.metadata().end() ? std::string() : found->second;
+        };
+        if (note("format") != "ito training state") throw FileError(path.string() + ": not a training state");
+        if (note("seed") != std::to_string(options_.seed))
+            throw ConfigError(path.string() + ": belongs to a run with seed " + note("seed") + ", not " + std::to_string(options_.seed));
+        Trainer loaded(model_, options_);
+        const auto get = [&](const std::string& name, Tensor<T>& to) {
+            if (!file.contains(name)) throw ConfigError(path.string() + ": belongs to another network, '" + name + "' is missing");
+            if (!(file.shape(name) == to.shape()))
+                throw ConfigError(path.string() + ": belongs to another network, '" + name + "' is " + file.shape(name).str() +
+                                  " there and " + to.shape().str() + " here");
+            to = file.load<T>(name);
+        };
+        std::size_t k = 0;
+        nn::for_each_parameter(loaded.model_, [&](const std::string& name, Parameter<T>& p) {
+            get("model." + name, p.value);
+            get("mean." + name, loaded.mean_[k]);
+            get("square." + name, loaded.square_[k++]);
+        });
+        nn::for_each_parameter(loaded.ema_, [&](const std::string& name, Parameter<T>& p) { get("ema." + name, p.value); });
+        if (file.names().size() != 4 * k) throw ConfigError(path.string() + ": belongs to another network with more parameters");
+        try {
+            loaded.step_ = std::stoll(note("step"));
+        } catch (const std::logic_error&) {
+            throw FileError(path.string() + ": the number of steps is missing");
+        }
+        *this = std::move(loaded);
+    }
+
+  private:
+    void average() {
+        const double n = static_cast<double>(step_);
+        const double decay = options_.ema_warmup ? std::min(options_.ema_decay, (1 + n) / (10 + n)) : options_.ema_decay;
+        std::vector<const Tensor<T>*> current;
+        nn::for_each_parameter(std::as_const(model_),
+                               [&](const std::string&, const Parameter<T>& p) { current.push_back(&p.value); });
+        std::size_t k = 0;
+        nn::for_each_parameter(ema_, [&](const std::string&, Parameter<T>& p) {
+            p.value.array() += static_cast<T>(1 - decay) * (current[k]->array() - p.value.array());
+            ++k;
+        });
+    }
+
+    Model model_, ema_;
+    TrainerOptions options_;
+    std::vector<Tensor<T>> mean_, square_;
+    Index step_ = 0;
+};
+
+}  // namespace ito
