@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// What the example programs share: one line for an error, a progress bar, and stopping on Ctrl-C.
+#pragma once
+
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <stop_token>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "ito/core/error.hpp"
+#include "ito/core/shape.hpp"
+
+namespace program {
+
+/// A line on stderr such as "train  [#####.....]  512/1024  50%  37.1 steps/s  00:14 left  loss 0.031", redrawn in place on a
+/// terminal and written now and then elsewhere.
+class ProgressBar {
+  public:
+    ProgressBar(std::string title, std::string unit, ito::Index total, ito::Index start = 0)
+        : title_(std::move(title)), unit_(std::move(unit)), total_(total), start_(start), begun_(Clock::now()), shown_(begun_) {}
+
+    ~ProgressBar() {
+        if (drawn_ && terminal_) std::fputc('\n', stderr);
+    }
+
+    void show(ito::Index done, const std::string& note = "") {
+        const auto now = Clock::now();
+        const double since = std::chrono::duration<double>(now - shown_).count();
+        if (since < (terminal_ ? 0.1 : 20) && !(done >= total_ && drawn_)) return;
+        shown_ = now;
+        drawn_ = true;
+        const double elapsed = std::chrono::duration<double>(now - begun_).count();
+        const double rate = elapsed > 0 ? static_cast<double>(done - start_) / elapsed : 0;
+        const double share = total_ > 0 ? static_cast<double>(done) / static_cast<double>(total_) : 1;
+        std::string bar(24, '.');
+        for (std::size_t i = 0; i < bar.size() && static_cast<double>(i) < share * 24; ++i) bar[i] = '#';
+        std::fprintf(stderr, "%s%s  [%s]  %lld/%lld  %3.0f%%  %.*f %s/s  %s left%s%s%s", terminal_ ? "\r" : "", title_.c_str(),
+                     bar.c_str(), static_cast<long long>(done), static_cast<long long>(total_), 100 * share, rate < 10 ? 2 : 1, rate,
+                     unit_.c_str(), clock_text(rate > 0 ? static_cast<double>(total_ - done) / rate : 0).c_str(),
+                     note.empty() ? "" : "  ", note.c_str(), terminal_ ? "\033[K" : "\n");
+        std::fflush(stderr);
+    }
+
+    static std::string clock_text(double seconds) {
+        const auto s = static_cast<long>(seconds + 0.5);
+        char text[32];
+        if (s >= 3600) std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+        else std::snprintf(text, sizeof text, "%02ld:%02ld", s / 60, s % 60);
+        return text;
+    }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    std::string title_, unit_;
+    ito::Index total_, start_;
+    Clock::time_point begun_, shown_;
+    bool terminal_ = ::isatty(2), drawn_ = false;
+};
+
+/// Set by Ctrl-C or a polite kill; programs look at it between steps and save what they have.
+inline volatile std::sig_atomic_t interrupted = 0;
+
+inline void catch_interrupts() {
+    std::signal(SIGINT, [](int) { interrupted = 1; });
+    std::signal(SIGTERM, [](int) { interrupted = 1; });
+}
+
+/// Runs a program's body after its options are parsed: an error is one line on stderr and status 1, an interruption 130.
+template <class Body>
+int run(CLI::App& app, int argc, char** argv, Body&& body) {
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) return app.exit(error);
+        std::fprintf(stderr, "%s: %s (see --help)\n", app.get_name().c_str(), error.what());
+        return 2;
+    }
+    try {
+        return body();
+    } catch (const ito::Cancelled& error) {
+        std::fprintf(stderr, "\n%s: %s\n", app.get_name().c_str(), error.what());
+        return 130;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "\n%s: %s\n", app.get_name().c_str(), error.what());
+        return 1;
+    }
+}
+
+}  // namespace program

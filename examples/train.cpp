@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+// Trains a U-Net on a folder of images or an IDX, .npy data set, with checkpoints that resume bit by bit:
+//     train --data fashion-mnist --out runs/fashion
+// writes runs/fashion/model (a diffusers folder), samples.png, loss.png and checkpoint.safetensors. The default network
+// (1.7 M parameters at 32x32) sees about 100 images a second on two cores and makes clear pictures after an hour or two.
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "ito/data/batches.hpp"
+#include "ito/data/open_dataset.hpp"
+#include "ito/data/preprocess.hpp"
+#include "ito/io/image.hpp"
+#include "ito/io/model_folder.hpp"
+#include "ito/io/picture.hpp"
+#include "ito/io/plot.hpp"
+#include "ito/nn/initialize.hpp"
+#include "ito/sampler/sample.hpp"
+#include "ito/task/class_conditional.hpp"
+#include "ito/train/denoising_loss.hpp"
+#include "ito/train/trainer.hpp"
+#include "program.hpp"
+
+using namespace ito;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Settings {
+    std::string data, out;
+    std::vector<Index> channels{32, 64, 96};
+    Index layers = 1, head_width = 32, groups = 8, size = 0;
+    std::vector<Index> attention_at{16};
+    double dropout = 0;
+    Index batch = 32, steps = 10000, accumulate = 1, warmup = 500;
+    double learning_rate = 8e-4, final_rate = 0.02, weight_decay = 0.01, clip = 1, ema = 0.999;
+    std::string prediction = "v_prediction", schedule = "squaredcos_cap_v2";
+    double min_snr = 5, drop_label = 0.1, guidance = 2;
+    bool flip = false, unlabelled = false, resume = false;
+    std::uint64_t seed = 0;
+    Index checkpoint_every = 500, sample_every = 2000;
+    int threads = 0;
+};
+
+void add_options(CLI::App& app, Settings& s) {
+    app.add_option("--data", s.data, "IDX folder or file, image folder (class = subfolder), or .npy(.gz)")->required();
+    app.add_option("--out", s.out, "Folder for the model, its checkpoint and pictures")->required();
+    app.add_option("--channels", s.channels, "Channels of each level, the finest first")->delimiter(',')->capture_default_str();
+    app.add_option("--layers", s.layers, "Residual blocks a level")->capture_default_str();
+    app.add_option("--attention-at", s.attention_at, "Image heights that get attention")->delimiter(',')->capture_default_str();
+    app.add_option("--head-width", s.head_width, "Channels of an attention head")->capture_default_str();
+    app.add_option("--groups", s.groups, "Normalisation groups")->capture_default_str();
+    app.add_option("--size", s.size, "Pad images to this height and width (0: the next multiple of 2^levels)")->capture_default_str();
+    app.add_option("--dropout", s.dropout, "Dropout in residual blocks")->capture_default_str();
+    app.add_option("--batch", s.batch, "Images an update")->capture_default_str();
+    app.add_option("--accumulate", s.accumulate, "Batches averaged into one update")->capture_default_str();
+    app.add_option("--steps", s.steps, "Updates in all")->capture_default_str();
+    app.add_option("--lr", s.learning_rate, "Peak learning rate, falling by half a cosine")->capture_default_str();
+    app.add_option("--final-lr", s.final_rate, "Last learning rate as a part of the peak")->capture_default_str();
+    app.add_option("--warmup", s.warmup, "Updates of linear warm-up")->capture_default_str();
+    app.add_option("--weight-decay", s.weight_decay, "AdamW's weight decay")->capture_default_str();
+    app.add_option("--clip", s.clip, "Norm that gradients are clipped to (0: never)")->capture_default_str();
+    app.add_option("--ema", s.ema, "Decay of the averaged weights")->capture_default_str();
+    app.add_option("--prediction", s.prediction, "epsilon, v_prediction or sample")->capture_default_str();
+    app.add_option("--schedule", s.schedule, "linear, scaled_linear, squaredcos_cap_v2 or sigmoid")->capture_default_str();
+    app.add_option("--min-snr", s.min_snr, "Min-SNR weighting with this gamma (0: none)")->capture_default_str();
+    app.add_option("--drop-label", s.drop_label, "Share of labels replaced by the null class, for guidance")->capture_default_str();
+    app.add_option("--guidance", s.guidance, "Guidance of the sample grids")->capture_default_str();
+    app.add_flag("--unlabelled", s.unlabelled, "Ignore labels");
+    app.add_flag("--flip", s.flip, "Flip images left and right at random");
+    app.add_flag("--resume", s.resume, "Continue from the checkpoint in --out");
+    app.add_option("--seed", s.seed, "Of weights, data order and noise")->capture_default_str();
+    app.add_option("--checkpoint-every", s.checkpoint_every, "Updates between checkpoints")->capture_default_str();
+    app.add_option("--sample-every", s.sample_every, "Updates between sample grids (0: only at the end)")->capture_default_str();
+    app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
+}
+
+nn::UNet2DConfig network_config(const Settings& s, Index size, Index image_channels, Index classes) {
+    nn::UNet2DConfig config;
+    config.sample_size = {size, size};
+    config.in_channels = config.out_channels = image_channels;
+    config.block_out_channels = s.channels;
+    config.layers_per_block = s.layers;
+    config.attention_head_dim = s.head_width;
+    config.norm_num_groups = s.groups;
+    config.dropout = s.dropout;
+    config.down_block_types.clear();
+    for (std::size_t level = 0; level < s.channels.size(); ++level) {
+        const bool attention = std::find(s.attention_at.begin(), s.attention_at.end(), size >> level) != s.attention_at.end();
+        config.down_block_types.push_back(attention ? "AttnDownBlock2D" : "DownBlock2D");
+    }
+    config.up_block_types.clear();
+    for (auto type = config.down_block_types.rbegin(); type != config.down_block_types.rend(); ++type)
+        config.up_block_types.push_back(*type == "DownBlock2D" ? "UpBlock2D" : "AttnUpBlock2D");
+    if (classes > 0) config.num_class_embeds = classes + 1;  // the last one is the null class
+    return config;
+}
+
+SchedulerConfig scheduler_config(const Settings& s) {
+    SchedulerOptions options;
+    options.class_name = "DDPMScheduler";
+    options.beta_schedule = s.schedule;
+    options.prediction_type = s.prediction;
+    options.timestep_spacing = "trailing";
+    options.variance_type = "fixed_small";
+    return SchedulerConfig(options);
+}
+
+/// The losses so far, one line "step,loss,gradient_norm" an update.
+class LossLog {
+  public:
+    LossLog(const fs::path& path, Index steps) : path_(path) {
+        std::ifstream old(path);
+        std::string line;
+        std::getline(old, line);
+        while (static_cast<Index>(losses_.size()) < steps && std::getline(old, line)) {
+            std::size_t comma = line.find(',');
+            if (comma == std::string::npos) break;
+            losses_.push_back(std::stod(line.substr(comma + 1)));
+            kept_ += line + "\n";
+        }
+        file_.open(path, std::ios::trunc);
+        file_ << "step,loss,gradient_norm\n" << kept_;
+    }
+
+    void add(const TrainingStep& seen) {
+        losses_.push_back(seen.loss);
+        file_ << seen.step << "," << seen.loss << "," << seen.gradient_norm << "\n";
+    }
+
+    void flush() { file_.flush(); }
+    const std::vector<double>& losses() const { return losses_; }
+
+  private:
+    fs::path path_;
+    std::string kept_;
+    std::vector<double> losses_;
+    std::ofstream file_;
+};
+
+void draw_losses(const std::vector<double>& losses, const fs::path& path) {
+    Series smooth{.label = "loss, averaged over 1% of the run"};
+    const std::size_t window = std::max<std::size_t>(1, losses.size() / 100);
+    for (std::size_t i = window; i <= losses.size(); i += std::max<std::size_t>(1, window / 4)) {
+        double sum = 0;
+        for (std::size_t k = i - window; k < i; ++k) sum += losses[k];
+        smooth.points.push_back({static_cast<double>(i), sum / static_cast<double>(window)});
+    }
+    write_png(path, draw_plot({.title = "training loss", .x_label = "update", .y_label = "loss", .log_y = true, .series = {smooth}}));
+}
+
+int train(const Settings& s) {
+    if (s.steps < 1 || s.batch < 1) throw ArgumentError("--steps and --batch must be at least 1");
+    if (s.checkpoint_every < 1) throw ArgumentError("--checkpoint-every must be at least 1");
+    if (s.channels.empty()) throw ArgumentError("--channels is empty");
+    if (!(s.drop_label >= 0 && s.drop_label <= 1)) throw ArgumentError("--drop-label must be in [0, 1]");
+    ThreadPool pool(s.threads);
+    const ThreadPool::Scope scope(pool);
+    program::catch_interrupts();
+
+    Dataset data = open_dataset(s.data);
+    if (s.unlabelled) data.labels.clear(), data.class_names.clear();
+    const Index classes = data.labelled() ? data.classes() : 0, null_class = classes;
+    const Index height = data.images.dim(1), width = data.images.dim(2), multiple = Index{1} << s.channels.size();
+    const Index size = s.size ? s.size : (std::max(height, width) + multiple - 1) / multiple * multiple;
+    const Pipeline prepare(Flip{s.seed, s.flip ? 0.5 : 0.0}, Pad::to(height, width, size, size), ScaleToUnit{});
+    BatchOrder order(data.size(), s.batch, s.seed);
+
+    const SchedulerConfig scheduler = scheduler_config(s);
+    const DiscreteSchedule& schedule = scheduler.schedule();
+    nn::UNet2D<float> network(network_config(s, size, data.images.dim(3), classes));
+    constexpr std::string_view quiet[] = {"conv2", "conv_out"};
+    nn::initialize(network, s.seed, quiet);
+    const Index count = nn::count_parameters(network);
+
+    TrainerOptions options;
+    options.optimizer.weight_decay = s.weight_decay;
+    options.learning_rate = {s.learning_rate, s.warmup, s.steps, s.final_rate};
+    options.clip_norm = s.clip;
+    options.ema_decay = s.ema;
+    options.accumulate = s.accumulate;
+    options.seed = s.seed;
+    Trainer<nn::UNet2D<float>> trainer(std::move(network), options);
+
+    const fs::path out = s.out, checkpoint = out / "checkpoint.safetensors";
+    fs::create_directories(out);
+    if (s.resume) trainer.load(checkpoint);
+    else if (fs::exists(checkpoint)) throw ArgumentError(checkpoint.string() + " exists: --resume continues it, or choose another --out");
+    LossLog log(out / "loss.csv", trainer.steps());
+
+    std::fprintf(stderr, "%lld images of %lldx%lld in %lld classes; %.2f M parameters; update %lld of %lld\n",
+                 static_cast<long long>(data.size()), static_cast<long long>(width), static_cast<long long>(height),
+                 static_cast<long long>(classes), static_cast<double>(count) * 1e-6, static_cast<long long>(trainer.steps()),
+                 static_cast<long long>(s.steps));
+
+    const auto save = [&] {
+        trainer.save(checkpoint);
+        save_model(out / "model", trainer.ema(), scheduler, data.class_names, DType::f16);
+        log.flush();
+    };
+    const auto draw_samples = [&](const std::string& name) {
+        const Index rows = classes ? std::min<Index>(classes, 10) : 8, columns = 8;
+        std::vector<Index> labels;
+        if (classes)
+            for (Index i = 0; i < rows * columns; ++i) labels.push_back(i / columns);
+        const ClassConditional<float> ask{trainer.ema(), labels, classes && s.drop_label > 0 ? s.guidance : 1.0, null_class};
+        const Tensor<float> x = sample<float>(Denoiser{ask, scheduler.reading()}, Ddim{}, trailing(schedule, 20),
+                                              {rows * columns, size, size, data.images.dim(3)}, {.seed = s.seed});
+        write_png(out / name, enlarge(image_grid(prepare.inverse(x), columns), 2));
+    };
+
+    DenoisingLoss loss{scheduler.reading().prediction};
+    if (s.min_snr > 0) loss.min_snr_gamma = s.min_snr;
+    program::ProgressBar bar("train", "update", s.steps, trainer.steps());
+    double shown_loss = 0;
+    try {
+        while (trainer.steps() < s.steps && !program::interrupted) {
+            const TrainingStep seen = trainer.step([&](const nn::UNet2D<float>& net, Tape<float>& tape, Index part) {
+                const auto first = static_cast<std::uint64_t>(part * s.batch);
+                const Batch<float> batch = assemble<float>(data, order.step(part), prepare);
+                Tensor<float> eps(batch.images.shape());
+                fill_normal(eps, s.seed, first, 0, Stream::noise);
+                std::vector<Index> labels(batch.labels.begin(), batch.labels.end());
+                for (std::size_t i = 0; i < labels.size(); ++i)
+                    if (Random{{s.seed, first + i, 0, Stream::label}}.uniform() < s.drop_label) labels[i] = null_class;
+                const std::vector<NoiseLevel> levels = random_levels(schedule, s.batch, s.seed, first);
+                return loss([&](const Var<float>& x, std::span<const float> times) { return net(x, times, labels); }, tape,
+                            batch.images, eps, std::span<const NoiseLevel>(levels));
+            });
+            log.add(seen);
+            shown_loss = shown_loss == 0 ? seen.loss : 0.98 * shown_loss + 0.02 * seen.loss;
+            char note[64];
+            std::snprintf(note, sizeof note, "loss %.4f  norm %.2f", shown_loss, seen.gradient_norm);
+            bar.show(seen.step, note);
+            if (seen.step % s.checkpoint_every == 0) save();
+            if (s.sample_every > 0 && seen.step % s.sample_every == 0) draw_samples("samples.png");
+        }
+    } catch (const NumericError& error) {
+        throw NumericError(std::string(error.what()) + "; the last checkpoint is in " + checkpoint.string());
+    }
+    save();
+    if (trainer.steps() < s.steps) throw Cancelled("stopped after update " + std::to_string(trainer.steps()) + "; --resume continues");
+    draw_samples("samples.png");
+    draw_losses(log.losses(), out / "loss.png");
+    std::printf("%s\n", (out / "model").string().c_str());
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Trains a U-Net to generate the images of a data set.\n\n"
+                 "Example: train --data fashion-mnist --out runs/fashion --steps 20000",
+                 "train");
+    Settings settings;
+    add_options(app, settings);
+    return program::run(app, argc, argv, [&] { return train(settings); });
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ito/denoise/guidance.hpp"
+#include "ito/nn/unet2d.hpp"
+
+namespace ito {
+
+/// A UNet2D as the network that a sampler asks: x [N, H, W, C] at one level, sample k of class labels[k].
+/// Without labels the network has no classes. With guidance other than 1 every call also asks for the null class, in
+/// one batch of 2 N, and combines the two (see guide_halves).
+template <class T>
+struct ClassConditional {
+    const nn::UNet2D<T>& unet;
+    std::vector<Index> labels;
+    double guidance = 1;
+    Index null_class = -1;
+
+    /// Throws ArgumentError for guidance without a null class, ShapeError for x that does not fit the network.
+    Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const {
+        const bool guided = guidance != 1 && !labels.empty();
+        if (guided && null_class < 0) throw ArgumentError("guidance needs a network that was trained with a null class");
+        const auto n = static_cast<std::size_t>(x.dim(0));
+        std::vector<Index> classes = labels;
+        if (guided) classes.insert(classes.begin(), n, null_class);
+        const std::vector<T> times(guided ? 2 * n : n, static_cast<T>(level.time));
+        const Var<T> said = unet(Var<T>(guided ? twice(x) : x), times, classes);
+        return guided ? guide_halves(*said, guidance) : *said;
+    }
+};
+
+}  // namespace ito
