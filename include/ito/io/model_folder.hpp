@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -54,7 +55,8 @@ inline Model load_model(const std::filesystem::path& folder) {
     if (unet == index.end() || !unet->is_array() || unet->size() != 2) throw bad("names no unet");
     if ((*unet)[1] != "UNet2DModel") throw bad("the unet is a " + (*unet)[1].dump() + ", ito has UNet2DModel");
 
-    Model model{load_unet2d(folder / "unet"), SchedulerConfig::load(folder / "scheduler" / "scheduler_config.json"), {}, -1};
+    Model model{
+        load_unet2d(folder / "unet"), SchedulerConfig::load(folder / "scheduler" / "scheduler_config.json"), {}, -1};
     try {
         model.class_names = index.value("_class_names", model.class_names);
         model.null_class = index.value("_null_class", model.null_class);
@@ -62,16 +64,21 @@ inline Model load_model(const std::filesystem::path& folder) {
         throw bad("'_class_names' must be a list of names and '_null_class' a number");
     }
     if (model.null_class < -1 || model.null_class >= model.unet.config().num_class_embeds.value_or(0))
-        if (model.null_class != -1) throw bad("the network has no class " + std::to_string(model.null_class) + " for '_null_class'");
+        if (model.null_class != -1)
+            throw bad("the network has no class " + std::to_string(model.null_class) + " for '_null_class'");
     return model;
 }
 
-/// Writes a folder that load_model and diffusers open. With class names, the network's last class is the null class if it
-/// has one more than there are names. Each file is replaced in one step. Throws FileError.
-inline void save_model(const std::filesystem::path& folder, const nn::UNet2D<float>& unet, const SchedulerConfig& scheduler,
-                       const std::vector<std::string>& class_names = {}, DType dtype = DType::f32) {
-    std::filesystem::create_directories(folder / "unet");
-    std::filesystem::create_directories(folder / "scheduler");
+/// Writes a folder that load_model and diffusers open. With class names, the network's last class is the null class if
+/// it has one more than there are names. Each file is replaced in one step. Throws FileError.
+inline void save_model(const std::filesystem::path& folder, const nn::UNet2D<float>& unet,
+                       const SchedulerConfig& scheduler, const std::vector<std::string>& class_names = {},
+                       DType dtype = DType::f32) {
+    for (const char* part : {"unet", "scheduler"}) {
+        std::error_code error;
+        std::filesystem::create_directories(folder / part, error);
+        if (error) throw detail::file_error(folder / part, "cannot be made: " + error.message());
+    }
     save_parameters(unet, folder / "unet" / "diffusion_pytorch_model.safetensors", dtype);
     write_json(folder / "unet" / "config.json", to_json(unet.config()));
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler.json());

@@ -47,16 +47,17 @@ Tensor<T> kernel_to_file(const Tensor<T>& held) {
 /// "a, b, c and 4 more"
 inline std::string listed(const std::vector<std::string>& names) {
     std::string text;
-    for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 8); ++i) text += (i ? ", " : "") + names[i];
+    for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 8); ++i)
+        text += (i ? ", " : "") + printable(names[i]);
     if (names.size() > 8) text += " and " + std::to_string(names.size() - 8) + " more";
     return text;
 }
 
 }  // namespace detail
 
-/// Fills every parameter of a module from a file whose tensors have the parameters' names (convolutions stored as PyTorch
-/// has them). Throws ConfigError that names what is missing or unexpected, ShapeError that names a tensor and both shapes;
-/// the module is then unchanged.
+/// Fills every parameter of a module from a file whose tensors have the parameters' names (convolutions stored as
+/// PyTorch has them). Throws ConfigError that names what is missing or unexpected, ShapeError that names a tensor and
+/// both shapes; the module is then unchanged.
 template <class M>
 void load_parameters(M& module, const SafeTensors& file) {
     std::set<std::string> unexpected;
@@ -68,11 +69,14 @@ void load_parameters(M& module, const SafeTensors& file) {
             return;
         }
         unexpected.erase(name);
-        require_shape(file.path().string() + ": parameter '" + name + "'", detail::shape_in_file(parameter.value.shape()), file.shape(name));
+        require_shape(file.path().string() + ": parameter '" + name + "'",
+                      detail::shape_in_file(parameter.value.shape()), file.shape(name));
     });
-    if (!missing.empty()) throw ConfigError(file.path().string() + ": missing parameters: " + detail::listed(missing));
+    std::string wrong;
+    if (!missing.empty()) wrong += ": missing parameters: " + detail::listed(missing);
     if (!unexpected.empty())
-        throw ConfigError(file.path().string() + ": unexpected parameters: " + detail::listed({unexpected.begin(), unexpected.end()}));
+        wrong += ": unexpected parameters: " + detail::listed({unexpected.begin(), unexpected.end()});
+    if (!wrong.empty()) throw ConfigError(file.path().string() + wrong);
 
     M loaded = module;
     nn::for_each_parameter(loaded, [&](const std::string& name, auto& parameter) {

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "ito/io/json_file.hpp"
 #include "ito/io/scheduler_steps.hpp"
 #include "ito/sampler/ddim.hpp"
 #include "ito/sampler/ddpm.hpp"
@@ -49,13 +48,11 @@ class SchedulerConfig {
     /// Throws ConfigError, which names the option.
     static SchedulerConfig from_json(const nlohmann::json& config) { return SchedulerConfig(read_scheduler_options(config)); }
 
-    /// Reads a scheduler_config.json. Throws FileError if it cannot be read, ConfigError otherwise.
+    /// Reads a scheduler_config.json. Throws FileError if it cannot be read as JSON, ConfigError otherwise.
     static SchedulerConfig load(const std::filesystem::path& path) {
-        std::ifstream file(path);
-        if (!file) throw FileError(path.string() + ": cannot be opened");
-        const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-        const auto config = nlohmann::json::parse(detail::quote_infinities(text), nullptr, false);
-        if (config.is_discarded()) throw ConfigError(path.string() + ": not valid JSON");
+        const MappedFile file(path);
+        const std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+        const auto config = parse_json(path, detail::quote_infinities(text));
         try {
             return from_json(config);
         } catch (const ConfigError& error) {
