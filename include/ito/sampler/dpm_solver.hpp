@@ -116,7 +116,7 @@ struct DpmSolverMultistep {
                 const double rest = (phi - k) / (k * k);
                 c2 = alpha * (!reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
             }
-            if (stochastic) w.z = sigma * std::sqrt(phi);
+            if (stochastic) w.z = sigma * std::sqrt(std::max(0.0, phi));
         } else {
             // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
             const double reached = alpha * interval.from.sigma / interval.from.alpha;  // sigma e^h

@@ -29,29 +29,31 @@ struct Heun {
   private:
     template <class T, DenoiserOf<T> D>
     static void advance(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const NoiseLevel& to, D& denoise) {
-        const double left = to.sigma / from.sigma;
-        const T of_x = static_cast<T>(left), of_x0 = static_cast<T>(to.alpha - left * from.alpha);
+        if (from.alpha == 0) throw ArgumentError("Heun cannot start without signal (alpha = 0)");
+        const double stretch = to.alpha / from.alpha, change = to.sigma - stretch * from.sigma;
+        const T alpha = static_cast<T>(from.alpha), sigma = static_cast<T>(from.sigma);
+        const T of_x = static_cast<T>(stretch), of_d = static_cast<T>(change);
         const T* xs = start.data();
         T* out = x.data();
         const Estimate<T> first = denoise(start, from);
         if (to.sigma == 0) {
-            for_each_element(start, first, [=](Index i, T x0, T) { out[i] = of_x * xs[i] + of_x0 * x0; });
+            const T of_x0 = static_cast<T>(to.alpha);
+            for_each_element(start, first, [=](Index i, T x0, T) { out[i] = of_x0 * x0; });
             return;
         }
         // d_i = (y - x0) / s here and d'_i at the Euler step's end; y' = y + (s' - s) (d_i + d'_i) / 2.
-        const double half = 0.5 * (to.sigma - to.alpha * variance_exploding(from).sigma);
+        // The second slope multiplies rounding errors of x_ahead by s / s'; in this form they are diffusers' errors, too.
         Tensor<T> ahead(x.shape()), slope(x.shape());
         T *aheads = ahead.data(), *slopes = slope.data();
-        const T alpha = static_cast<T>(from.alpha), per_sigma = static_cast<T>(1 / from.sigma);
         for_each_element(start, first, [=](Index i, T x0, T) {
-            slopes[i] = (xs[i] - alpha * x0) * per_sigma;
-            aheads[i] = of_x * xs[i] + of_x0 * x0;
+            slopes[i] = (xs[i] - alpha * x0) / sigma;
+            aheads[i] = of_x * xs[i] + slopes[i] * of_d;
         });
         const Estimate<T> second = denoise(std::as_const(ahead), to);
-        const T alpha_to = static_cast<T>(to.alpha), per_sigma_to = static_cast<T>(1 / to.sigma), k = static_cast<T>(half);
+        const T alpha_to = static_cast<T>(to.alpha), sigma_to = static_cast<T>(to.sigma);
         for_each_element(ahead, second, [=](Index i, T x0, T) {
-            const T d = (aheads[i] - alpha_to * x0) * per_sigma_to;
-            out[i] = aheads[i] + k * (d - slopes[i]);
+            const T d = (aheads[i] - alpha_to * x0) / sigma_to;
+            out[i] = of_x * xs[i] + (slopes[i] + d) / 2 * of_d;
         });
     }
 };

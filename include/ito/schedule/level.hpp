@@ -67,6 +67,7 @@ inline Transition transition(const Interval& interval) {
 struct Steps {
     std::vector<Interval> intervals;
     double initial_scale = 1;  // a run starts from this times N(0, 1)
+    bool may_rise = false;     // steps to more noise are meant, as in inversion
 
     Index count() const { return static_cast<Index>(intervals.size()); }
 
@@ -80,7 +81,8 @@ struct Steps {
     }
 };
 
-/// Throws ArgumentError unless every interval goes from finite, non-negative levels to such with no more noise.
+/// Throws ArgumentError unless every interval goes from finite, non-negative levels to such with no more noise
+/// (unless it may rise).
 inline void validate(const Steps& steps) {
     if (steps.intervals.empty()) throw ArgumentError("a run needs at least one step");
     for (const Interval& i : steps.intervals) {
@@ -94,7 +96,7 @@ inline void validate(const Steps& steps) {
         if (i.from.sigma == 0) throw ArgumentError(name + " starts without noise");
         if (i.to.alpha == 0) throw ArgumentError(name + " ends without signal");
         // Tables in single precision may repeat a level with an error in the last place.
-        if (i.from.alpha * i.to.sigma > i.to.alpha * i.from.sigma * (1 + 1e-6))
+        if (!steps.may_rise && i.from.alpha * i.to.sigma > i.to.alpha * i.from.sigma * (1 + 1e-6))
             throw ArgumentError(name + " goes from less noise to more: levels must fall");
     }
 }

@@ -49,7 +49,7 @@ class DiscreteSchedule {
     template <class T>
     explicit DiscreteSchedule(const std::vector<T>& betas) : DiscreteSchedule(cumulative_alphas(betas), 0) {}
 
-    /// From alpha_bar itself. Throws ArgumentError unless it falls and lies in [0, 1].
+    /// From alpha_bar itself. Throws ArgumentError unless it lies in [0, 1]; that it falls is asked of the steps only.
     template <class T>
     static DiscreteSchedule of_alphas_cumprod(const std::vector<T>& alphas_cumprod) {
         return DiscreteSchedule(alphas_cumprod, 0);
@@ -74,11 +74,8 @@ class DiscreteSchedule {
     template <class T>
     DiscreteSchedule(const std::vector<T>& alphas_cumprod, int) : alphas_cumprod_(alphas_cumprod.begin(), alphas_cumprod.end()) {
         if (alphas_cumprod_.empty()) throw ArgumentError("a schedule without steps");
-        double previous = 1;
-        for (const double a : alphas_cumprod_) {
-            if (!(a >= 0 && a <= previous)) throw ArgumentError("alphas_cumprod must fall from at most 1 to at least 0");
-            previous = a;
-        }
+        for (const double a : alphas_cumprod_)
+            if (!(a >= 0 && a <= 1)) throw ArgumentError("alphas_cumprod holds " + std::to_string(a) + ", outside [0, 1]");
     }
 
     std::pair<double, double> at(double t) const {

@@ -100,9 +100,9 @@ inline std::vector<double> flow_sigmas(Index train, Index count, double shift = 
     detail::require_steps(count);
     if (!(shift > 0)) throw ArgumentError("the shift of flow sigmas must be positive, got " + std::to_string(shift));
     std::vector<double> sigmas;
-    const double least = 1.0 / static_cast<double>(train);
+    const double step = (1.0 / static_cast<double>(train) - 1) / static_cast<double>(count);
     for (Index i = count; i > 0; --i) {
-        const double s = 1 - (1 + static_cast<double>(i) / static_cast<double>(count) * (least - 1));
+        const double alpha = i == count ? 1.0 / static_cast<double>(train) : static_cast<double>(i) * step + 1, s = 1 - alpha;
         sigmas.push_back(shift * s / (1 + (shift - 1) * s));
     }
     return sigmas;

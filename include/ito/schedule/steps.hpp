@@ -53,11 +53,10 @@ inline std::vector<double> trailing_times(Index train, Index count, Index start 
     if (count > train) throw ArgumentError(std::to_string(count) + " steps on a schedule of " + std::to_string(train));
     const double ratio = static_cast<double>(train) / static_cast<double>(count);
     const auto first = static_cast<double>(start < 0 ? train : start);
-    // As arange(first, 0, -ratio) counts, which a rounding error can lengthen by one.
-    const auto length = static_cast<Index>(std::ceil(-first / -ratio));
-    const double step = (first - ratio) - first;
+    // ceil(first / ratio) in integers: in floating point it can come out one too many, ending at time -1.
+    const Index length = (static_cast<Index>(first) * count + train - 1) / train;
     std::vector<double> times;
-    for (Index i = 0; i < length; ++i) times.push_back(detail::round_half_even(first + static_cast<double>(i) * step) - 1);
+    for (Index i = 0; i < length; ++i) times.push_back(detail::round_half_even(first - static_cast<double>(i) * ratio) - 1);
     return times;
 }
 
