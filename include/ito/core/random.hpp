@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
 
 namespace ito {
@@ -141,7 +142,8 @@ void fill_normal(std::span<T> out, const RandomKey& key) {
     std::array<std::uint32_t, lanes> c0, c1, c2, c3;
     Eigen::Array<double, lanes, 2> radius;
     std::array<T, 4 * lanes> normals;
-    for (std::size_t start = 0; start < out.size(); start += 4 * lanes) {
+    std::size_t start = 0;
+    for (; start + 4 * lanes <= out.size(); start += 4 * lanes) {
         const auto first_block = static_cast<std::uint32_t>(start / 4);
         for (std::size_t i = 0; i < lanes; ++i) {
             const auto c = key.counter(first_block + static_cast<std::uint32_t>(i));
@@ -164,8 +166,14 @@ void fill_normal(std::span<T> out, const RandomKey& key) {
             normals[4 * i + 2] = static_cast<T>(n2);
             normals[4 * i + 3] = static_cast<T>(n3);
         }
-        const std::size_t count = std::min(out.size() - start, 4 * lanes);
-        std::copy_n(normals.begin(), count, out.begin() + static_cast<std::ptrdiff_t>(start));
+        std::copy(normals.begin(), normals.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
+    }
+    for (; start < out.size(); start += 2) {  // the rest, and small samples, pair by pair
+        const auto r = key.numbers(static_cast<std::uint32_t>(start / 4));
+        double n0, n1;
+        detail::on_circle(std::sqrt(detail::squared_radius(r[start % 4])), r[start % 4 + 1], n0, n1);
+        out[start] = static_cast<T>(n0);
+        if (start + 1 < out.size()) out[start + 1] = static_cast<T>(n1);
     }
 }
 
@@ -186,9 +194,11 @@ template <class T>
 void fill_normal(Tensor<T>& x, std::uint64_t seed, std::uint64_t first_sample = 0, std::uint32_t step = 0,
                  Stream stream = Stream::step) {
     const Index samples = x.rank() ? x.dim(0) : 1, size = samples ? x.size() / samples : 0;
-    for (Index k = 0; k < samples; ++k)
-        fill_normal(std::span<T>(x.data() + k * size, static_cast<std::size_t>(size)),
+    parallel_for(samples, std::max<Index>(1, 4096 / std::max<Index>(1, size)), [&](Index begin, Index end) {
+        for (Index k = begin; k < end; ++k)
+            fill_normal(std::span<T>(x.data() + k * size, static_cast<std::size_t>(size)),
                     RandomKey{seed, first_sample + static_cast<std::uint64_t>(k), step, stream});
+    });
 }
 
 /// Uniform numbers in [0, 1) for x [N, ...], keyed as fill_normal does.
@@ -196,9 +206,11 @@ template <class T>
 void fill_uniform(Tensor<T>& x, std::uint64_t seed, std::uint64_t first_sample = 0, std::uint32_t step = 0,
                   Stream stream = Stream::step) {
     const Index samples = x.rank() ? x.dim(0) : 1, size = samples ? x.size() / samples : 0;
-    for (Index k = 0; k < samples; ++k)
-        fill_uniform(std::span<T>(x.data() + k * size, static_cast<std::size_t>(size)),
-                     RandomKey{seed, first_sample + static_cast<std::uint64_t>(k), step, stream});
+    parallel_for(samples, std::max<Index>(1, 4096 / std::max<Index>(1, size)), [&](Index begin, Index end) {
+        for (Index k = begin; k < end; ++k)
+            fill_uniform(std::span<T>(x.data() + k * size, static_cast<std::size_t>(size)),
+                    RandomKey{seed, first_sample + static_cast<std::uint64_t>(k), step, stream});
+    });
 }
 
 /// Numbers one after another from one key: for shuffles, choices and single draws. Its whole state is public and

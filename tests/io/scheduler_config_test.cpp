@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "ito/io/scheduler_config.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "catch.hpp"
+#include "ito/sampler/sample.hpp"
+
+using namespace ito;
+using nlohmann::json;
+
+namespace {
+
+json of_class(const char* name, json options = json::object()) {
+    options["_class_name"] = name;
+    return options;
+}
+
+std::string refusal(const json& config) {
+    try {
+        SchedulerConfig::from_json(config);
+    } catch (const ConfigError& error) {
+        return error.what();
+    }
+    return "accepted";
+}
+
+/// diffusers' full-loop test: x = arange(768) / 768 as [3, 8, 8, 4] with the last axis made the batch, and the network
+/// x t / (t + 1). Gives the sum of |x| at the end; every element has the same fate in any layout.
+double full_loop(const char* class_name, json options, Index count) {
+    const auto config = SchedulerConfig::from_json(of_class(class_name, std::move(options)));
+    Tensor<float> x({768});
+    for (Index i = 0; i < 768; ++i) x[i] = static_cast<float>(i) / 768;
+    auto network = [](const Tensor<float>& shown, const NoiseLevel& level) {
+        Tensor<float> out(shown.shape());
+        out.array() = shown.array() * static_cast<float>(level.time / (level.time + 1));
+        return out;
+    };
+    Denoiser denoise{network, config.reading()};
+    WhiteNoise noise;
+    return std::visit(
+        [&](const auto& sampler) {
+            const Steps steps = config.steps(count);
+            x.array() *= static_cast<float>(steps.initial_scale);
+            Sampling<float, std::decay_t<decltype(sampler)>> sampling(sampler, steps, x);
+            sampling.run(denoise, noise);
+            double sum = 0;
+            for (const float v : sampling.x()) sum += std::abs(static_cast<double>(v));
+            return sum;
+        },
+        config.sampler());
+}
+
+}  // namespace
+
+TEST_CASE("the sums of diffusers' full-loop tests") {
+    CHECK(full_loop("DDIMScheduler", {}, 10) == Approx(172.0067).margin(1e-2));
+    CHECK(full_loop("DDIMScheduler", {{"prediction_type", "v_prediction"}}, 10) == Approx(52.5302).margin(1e-2));
+    CHECK(full_loop("DDIMScheduler", {{"set_alpha_to_one", true}, {"beta_start", 0.01}}, 10) == Approx(149.8295).margin(1e-2));
+    CHECK(full_loop("DDIMScheduler", {{"set_alpha_to_one", false}, {"beta_start", 0.01}}, 10) == Approx(149.0784).margin(1e-2));
+    const json euler{{"num_train_timesteps", 1100}};
+    CHECK(full_loop("EulerDiscreteScheduler", euler, 10) == Approx(168.0514).margin(1e-2));
+    const json euler_v{{"num_train_timesteps", 1100}, {"prediction_type", "v_prediction"}};
+    CHECK(full_loop("EulerDiscreteScheduler", euler_v, 10) == Approx(46.9140).margin(1e-2));
+}
+
+TEST_CASE("what a scheduler config asks for and ito does not honour is an error that names it") {
+    CHECK_THAT(refusal(of_class("PNDMScheduler")), ContainsSubstring("PNDMScheduler"));
+    CHECK_THAT(refusal(json::object()), ContainsSubstring("_class_name"));
+    CHECK_THAT(refusal(json::array()), ContainsSubstring("_class_name"));
+    CHECK_THAT(refusal(of_class("DDIMScheduler", {{"use_karras_sigmas", true}})), ContainsSubstring("use_karras_sigmas"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"set_alpha_to_one", true}})), ContainsSubstring("set_alpha_to_one"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"wobble", 3}})), ContainsSubstring("wobble"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"beta_start", "small"}})), ContainsSubstring("beta_start"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"num_train_timesteps", 10.5}})), ContainsSubstring("num_train_timesteps"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"num_train_timesteps", 0}})), ContainsSubstring("num_train_timesteps"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"clip_sample", "yes"}})), ContainsSubstring("clip_sample"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"trained_betas", {0.1, 0.2}}})), ContainsSubstring("trained_betas"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"beta_end", 2.0}})), ContainsSubstring("outside [0, 1]"));
+    const auto names_value = [](const char* class_name, const char* option, const char* value = "odd") {
+        CHECK_THAT(refusal(of_class(class_name, {{option, value}})), ContainsSubstring(option));
+    };
+    for (const char* option : {"beta_schedule", "prediction_type", "timestep_spacing", "variance_type"}) names_value("DDPMScheduler", option);
+    names_value("HeunDiscreteScheduler", "prediction_type", "sample");
+    names_value("EulerDiscreteScheduler", "beta_schedule", "sigmoid");
+    for (const char* option : {"interpolation_type", "timestep_type", "final_sigmas_type"}) names_value("EulerDiscreteScheduler", option);
+    const char* dpm = "DPMSolverMultistepScheduler";
+    for (const char* option : {"algorithm_type", "solver_type", "final_sigmas_type", "time_shift_type"}) names_value(dpm, option);
+    CHECK_THAT(refusal(of_class(dpm, {{"solver_order", 4}})), ContainsSubstring("solver_order"));
+    CHECK_THAT(refusal(of_class(dpm, {{"algorithm_type", "dpmsolver"}})), ContainsSubstring("final_sigmas_type"));
+    CHECK_THAT(refusal(of_class(dpm, {{"algorithm_type", "sde-dpmsolver"}, {"solver_order", 3}, {"final_sigmas_type", "sigma_min"}})),
+               ContainsSubstring("solver_order"));
+    CHECK_THAT(refusal(of_class(dpm, {{"prediction_type", "flow_prediction"}})), ContainsSubstring("use_flow_sigmas"));
+    CHECK_THAT(refusal(of_class(dpm, {{"use_karras_sigmas", true}, {"use_beta_sigmas", true}})), ContainsSubstring("only one"));
+
+    const auto ddim = SchedulerConfig::from_json(of_class("DDIMScheduler"));
+    CHECK_THROWS_AS(ddim.steps(0), ArgumentError);
+    CHECK_THROWS_AS(ddim.steps(-4), ArgumentError);
+    CHECK_THROWS_AS(ddim.steps(1001), ArgumentError);
+    CHECK_THROWS_AS(ddim.steps(StepRequest{.timesteps = {900, 100}}), ConfigError);
+    CHECK_THROWS_AS(ddim.steps(StepRequest{.count = 3, .mu = 0.5}), ConfigError);
+    const auto ddpm = SchedulerConfig::from_json(of_class("DDPMScheduler"));
+    CHECK(ddpm.steps(StepRequest{.timesteps = {900, 100}}).count() == 2);
+    CHECK_THROWS_AS(ddpm.steps(StepRequest{.timesteps = {1000, 100}}), ArgumentError);
+    CHECK_THROWS_AS(ddpm.steps(StepRequest{.timesteps = {100, 900}}), ArgumentError);
+}
+
+TEST_CASE("remnants of other classes that ask for nothing are accepted") {
+    CHECK(refusal(of_class("EulerDiscreteScheduler", {{"skip_prk_steps", true}, {"clip_sample", false}, {"set_alpha_to_one", false},
+                                                      {"sample_max_value", 1.0}, {"trained_betas", nullptr}})) == "accepted");
+}
+
+TEST_CASE("a written config reads back as it was") {
+    for (const char* name : {"DDPMScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"}) {
+        SchedulerOptions options = scheduler_defaults(name);
+        options.beta_schedule = "squaredcos_cap_v2";
+        options.prediction_type = "v_prediction";
+        options.num_train_timesteps = 500;
+        const SchedulerConfig config(options);
+        const auto again = SchedulerConfig::from_json(json::parse(config.json().dump()));
+        CHECK(again.json() == config.json());
+        CHECK(again.schedule().size() == 500);
+        CHECK(again.reading().prediction == Prediction::v);
+    }
+}
+
+TEST_CASE("a config file may hold Python's infinities") {
+    const auto path = std::filesystem::temp_directory_path() / "ito_scheduler_config_test.json";
+    const auto write = [&](const char* text) { std::ofstream(path) << text; };
+    write(R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "_note": "a \"-Infinity\" here"})");
+    CHECK(std::isinf(SchedulerConfig::load(path).options().lambda_min_clipped));
+    write(R"({"_class_name": )");
+    CHECK_THROWS_AS(SchedulerConfig::load(path), ConfigError);
+    write(R"({"_class_name": "Unknown"})");
+    CHECK_THROWS_AS(SchedulerConfig::load(path), ConfigError);
+    std::filesystem::remove(path);
+    CHECK_THROWS_AS(SchedulerConfig::load(path), FileError);
+}
