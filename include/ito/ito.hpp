@@ -83,4 +83,8 @@
 #include "ito/train/frechet_distance.hpp"
 #include "ito/train/optimizer.hpp"
 #include "ito/train/trainer.hpp"
+#include "ito/simd/conv.hpp"
+#include "ito/simd/gemm.hpp"
+#include "ito/simd/gemm_transposed.hpp"
+#include "ito/simd/lanes.hpp"
 #include "ito/version.hpp"

@@ -5,6 +5,7 @@
 
 #include "ito/grad/tape.hpp"
 #include "ito/ops/matmul.hpp"
+#include "ito/simd/conv.hpp"
 
 namespace ito::ops {
 
@@ -21,79 +22,61 @@ struct Conv2d {
 
 namespace detail {
 
-/// How the pixel (h, w) of one image collects pixels of another: for each tap (i, j) the source pixel
-/// (h * step + i * dir - top) / dilation and likewise for w, or zeros where that is no pixel. With dilation 1 this is a
-/// convolution; with step 1 and dilation = stride its transpose.
-struct Patches {
-    Index height, width;                // of the image that is read
-    Index channels;                     // of the image that is read
-    Index out_height, out_width;        // of the image that is made
-    Index kernel_h, kernel_w;
-    Index top, left;
-    Index step = 1, dilation = 1;
+using simd::ConvShape;
 
-    Index depth() const { return kernel_h * kernel_w * channels; }
-
-    /// Rows [begin, end) of the patch matrix [N * out_height * out_width, kernel_h * kernel_w * channels].
-    template <class T>
-    void gather(const T* source, Index begin, Index end, T* patches) const {
-        const Index channels = this->channels;
-        for (Index row = begin; row < end; ++row) {
-            const Index w = row % out_width, h = row / out_width % out_height, n = row / (out_width * out_height);
-            const T* image = source + n * height * width * channels;
-            for (Index i = 0; i < kernel_h; ++i) {
-                const Index y = h * step + i - top;
-                const bool inside = y >= 0 && y % dilation == 0 && y / dilation < height;
-                const Index x = w * step - left;
-                if (inside && dilation == 1 && x >= 0 && x + kernel_w <= width) {
-                    patches = std::copy_n(image + (y * width + x) * channels, kernel_w * channels, patches);
-                    continue;
-                }
-                for (Index j = 0; j < kernel_w; ++j) {
-                    const Index xj = x + j;
-                    if (inside && xj >= 0 && xj % dilation == 0 && xj / dilation < width)
-                        patches = std::copy_n(image + (y / dilation * width + xj / dilation) * channels, channels, patches);
-                    else
-                        patches = std::fill_n(patches, channels, T(0));
-                }
-            }
-        }
-    }
-
-    bool pointwise() const {
-        return kernel_h == 1 && kernel_w == 1 && step == 1 && dilation == 1 && top == 0 && left == 0 &&
-               height == out_height && width == out_width;
-    }
-
-    /// Rows of patches that stay in the second-level cache.
-    Index block() const { return std::clamp<Index>(Index{49152} / std::max<Index>(1, depth()), 32, 512); }
-};
-
-/// result [rows, O] += patches of source times weight [kernel_h * kernel_w * channels, O].
+/// Rows [begin, end) of the patch matrix [images * out_height * out_width, taps * channels].
 template <class T>
-void add_patch_product(const Patches& p, const T* source, const MatrixMap<const T>& weight, MatrixMap<T> result) {
-    parallel_for(result.rows(), p.block(), [&](Index begin, Index end) {
-        if (p.pointwise()) {
-            result.middleRows(begin, end - begin).noalias() +=
-                MatrixMap<const T>(source + begin * p.channels, end - begin, p.channels) * weight;
-            return;
-        }
-        Tensor<T> patches({end - begin, p.depth()});
-        p.gather(source, begin, end, patches.data());
-        result.middleRows(begin, end - begin).noalias() += patches.matrix() * weight;
-    });
+void gather_patches(const ConvShape& s, const T* source, Index begin, Index end, T* patches) {
+    for (Index row = begin; row < end; ++row) {
+        const Index w = row % s.out_width, h = row / s.out_width % s.out_height, n = row / (s.out_width * s.out_height);
+        const T* image = source + n * s.height * s.width * s.channels;
+        for (Index i = 0; i < s.kernel_h; ++i)
+            for (Index j = 0; j < s.kernel_w; ++j) {
+                const Index y = h * s.step + i - s.top, x = w * s.step + j - s.left;
+                const bool inside = y >= 0 && y % s.dilation == 0 && y / s.dilation < s.height && x >= 0 &&
+                                    x % s.dilation == 0 && x / s.dilation < s.width;
+                if (inside)
+                    patches = std::copy_n(image + (y / s.dilation * s.width + x / s.dilation) * s.channels, s.channels, patches);
+                else
+                    patches = std::fill_n(patches, s.channels, T(0));
+            }
+    }
+}
+
+/// Rows of patches that stay in the second-level cache.
+inline Index patch_rows(const ConvShape& s) { return std::clamp<Index>(Index{49152} / std::max<Index>(1, s.depth()), 32, 512); }
+
+/// result [rows, O] = start + patches of source times weight [taps * channels, O]; start(m, row) writes the start values
+/// of row m.
+template <class T, class Start>
+void convolve(const ConvShape& s, const T* source, const T* weight, MatrixMap<T> result, Start&& start) {
+    const Index out = result.cols();
+    if constexpr (has_kernels<T>) {
+        simd::convolve(s, source, {weight, s.depth(), out, out, 1}, result.data(), start);
+    } else {
+        parallel_for(result.rows(), patch_rows(s), [&](Index begin, Index end) {
+            for (Index row = begin; row < end; ++row) start(row, result.data() + row * out);
+            Tensor<T> patches({end - begin, s.depth()});
+            gather_patches(s, source, begin, end, patches.data());
+            result.middleRows(begin, end - begin).noalias() += patches.matrix() * MatrixMap<const T>(weight, s.depth(), out);
+        });
+    }
 }
 
 /// Gradient of the weight: patches of x transposed times dy [rows, O].
 template <class T>
-Tensor<T> patch_weight_gradient(const Patches& p, const T* x, const MatrixMap<const T>& dy, const Shape& shape) {
+Tensor<T> patch_weight_gradient(const ConvShape& s, const T* x, const MatrixMap<const T>& dy, const Shape& shape) {
     return sum_over_rows<T>(dy.rows(), shape, [&](Index begin, Index end, Tensor<T>& sum) {
-        MatrixMap<T> total(sum.data(), p.depth(), dy.cols());
-        Tensor<T> patches({p.block(), p.depth()});
-        for (Index at = begin; at < end; at += p.block()) {
-            const Index rows = std::min(p.block(), end - at);
-            p.gather(x, at, at + rows, patches.data());
-            total.noalias() += patches.matrix().topRows(rows).transpose() * dy.middleRows(at, rows);
+        if constexpr (has_kernels<T>) {
+            simd::convolve_weight_gradient(s, x, dy.data(), dy.cols(), begin, end, sum.data());
+        } else {
+            MatrixMap<T> total(sum.data(), s.depth(), dy.cols());
+            Tensor<T> patches({patch_rows(s), s.depth()});
+            for (Index at = begin; at < end; at += patch_rows(s)) {
+                const Index rows = std::min(patch_rows(s), end - at);
+                gather_patches(s, x, at, at + rows, patches.data());
+                total.noalias() += patches.matrix().topRows(rows).transpose() * dy.middleRows(at, rows);
+            }
         }
     });
 }
@@ -131,35 +114,31 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
 
     Tape<T>* tape = common_tape(x, per_sample, residual);
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
-    const detail::Patches patches{height, width, in, out_h, out_w, kernel[0], kernel[1], pad.top, pad.left, how.stride};
+    const detail::ConvShape conv{n, height, width, in, out_h, out_w, kernel[0], kernel[1], pad.top, pad.left, how.stride};
 
     Tensor<T> y({n, out_h, out_w, out});
     if (per_sample) require_shape("conv2d: addend per sample", {n, out}, per_sample.shape());
     if (residual) require_shape("conv2d: residual", y.shape(), residual.shape());
-    parallel_for(n * out_h, std::max<Index>(1, 8192 / (out_w * out)), [&](Index begin, Index end) {
-        for (Index line = begin; line < end; ++line) {
-            auto rows = y.matrix().middleRows(line * out_w, out_w);
-            if (residual) rows = residual->matrix().middleRows(line * out_w, out_w);
-            else rows.setZero();
-            if (b) rows.rowwise() += b->array().matrix().transpose();
-            if (per_sample) rows.rowwise() += per_sample->matrix().row(line / out_h);
-        }
+    detail::convolve<T>(conv, x->data(), w->data(), y.matrix(), [&](Index pixel, T* to) {
+        ArrayMap<T> row(to, out);
+        if (residual) row = ArrayMap<const T>(residual->data() + pixel * out, out);
+        else row.setZero();
+        if (b) row += b->array();
+        if (per_sample) row += ArrayMap<const T>(per_sample->data() + pixel / (out_h * out_w) * out, out);
     });
-    detail::add_patch_product<T>(patches, x->data(), {w->data(), patches.depth(), out}, y.matrix());
 
     auto pullback = [=](Tensor<T>& dy) {
         const Tensor<T>& g = dy;
         if (x.tracked()) {
-            const detail::Patches back{out_h,           out_w,           out,
-                                       height,          width,           kernel[0],
-                                       kernel[1],       kernel[0] - 1 - pad.top, kernel[1] - 1 - pad.left,
-                                       1,               how.stride};
+            const detail::ConvShape back{n,         out_h,     out_w,     out,
+                                         height,    width,     kernel[0], kernel[1],
+                                         kernel[0] - 1 - pad.top, kernel[1] - 1 - pad.left, 1, how.stride};
             const Tensor<T> turned = detail::flipped(*w);
-            Tensor<T> dx = Tensor<T>::zeros(x.shape());
-            detail::add_patch_product<T>(back, g.data(), {turned.data(), back.depth(), in}, dx.matrix());
+            Tensor<T> dx(x.shape());
+            detail::convolve<T>(back, g.data(), turned.data(), dx.matrix(), [in](Index, T* to) { std::fill_n(to, in, T(0)); });
             tape->add(x, std::move(dx));
         }
-        if (w.tracked()) tape->add(w, detail::patch_weight_gradient<T>(patches, x->data(), g.matrix(), kernel));
+        if (w.tracked()) tape->add(w, detail::patch_weight_gradient<T>(conv, x->data(), g.matrix(), kernel));
         if (b && b.tracked()) tape->add(b, detail::column_sums<T>(g.matrix()));
         if (per_sample && per_sample.tracked()) {
             Tensor<T> sums({n, out});

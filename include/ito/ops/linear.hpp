@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+
 #include "ito/grad/tape.hpp"
 #include "ito/ops/matmul.hpp"
 
@@ -17,20 +19,17 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 
     Tensor<T> y(x.shape().with(-1, out));
-    parallel_for(y.matrix().rows(), detail::rows_per_piece(in, out), [&](Index begin, Index end) {
-        auto rows = y.matrix().middleRows(begin, end - begin);
-        rows.noalias() = x->matrix().middleRows(begin, end - begin) * w->matrix().transpose();
-        if (b) rows.rowwise() += b->array().matrix().transpose();
+    detail::product<T>(x->matrix(), w->data(), 1, in, y.matrix(), [&](Index, T* row) {
+        if (b) std::copy_n(b->data(), out, row);
+        else std::fill_n(row, out, T(0));
     });
 
     auto pullback = [tape, x, w, b](Tensor<T>& dy) {
         const Tensor<T>& g = dy;
         if (x.tracked()) {
             Tensor<T> dx(x.shape());
-            parallel_for(g.matrix().rows(), detail::rows_per_piece(w->dim(0), w->dim(1)), [&](Index begin, Index end) {
-                dx.matrix().middleRows(begin, end - begin).noalias() =
-                    g.matrix().middleRows(begin, end - begin) * w->matrix();
-            });
+            detail::product<T>(g.matrix(), w->data(), w->dim(1), 1, dx.matrix(),
+                               [&](Index, T* row) { std::fill_n(row, w->dim(1), T(0)); });
             tape->add(x, std::move(dx));
         }
         if (w.tracked()) tape->add(w, detail::transposed_product<T>(g.matrix(), x->matrix(), w.shape()));

@@ -2,13 +2,21 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
+#include "ito/simd/gemm.hpp"
+#include "ito/simd/gemm_transposed.hpp"
 
 // Matrix products on all threads, for the operations beside it. How the work is cut depends on the shapes alone.
 namespace ito::ops::detail {
+
+/// Whether operations on T run on the kernels of simd/. Others run on plain code, which the kernels are tested against.
+template <class T>
+inline constexpr bool has_kernels = std::is_same_v<T, float>;
+
 
 /// Rows that one thread takes at a time, so that a piece has about a million multiply-adds.
 inline Index rows_per_piece(Index depth, Index columns) {
@@ -45,12 +53,33 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
     });
 }
 
+/// y [rows, O] = start + x [rows, I] times the matrix [I, O] whose element (i, o) is at w[i * row_stride + o * column_stride];
+/// one of the strides is 1. start(m, row) writes the start values of row m.
+template <class T, class Start>
+void product(const MatrixMap<const T>& x, const T* w, Index row_stride, Index column_stride, MatrixMap<T> y, Start&& start) {
+    const Index in = x.cols(), out = y.cols();
+    if constexpr (has_kernels<T>) {
+        simd::matrix_product(x.data(), x.rows(), {w, in, out, row_stride, column_stride}, y.data(), start);
+    } else {
+        parallel_for(y.rows(), rows_per_piece(in, out), [&](Index begin, Index end) {
+            auto rows = y.middleRows(begin, end - begin);
+            for (Index row = begin; row < end; ++row) start(row, y.data() + row * out);
+            if (column_stride == 1) rows.noalias() += x.middleRows(begin, end - begin) * MatrixMap<const T>(w, in, out);
+            else rows.noalias() += x.middleRows(begin, end - begin) * MatrixMap<const T>(w, out, in).transpose();
+        });
+    }
+}
+
 /// A transposed times B: [rows, I], [rows, O] -> shape with I * O elements, seen as [I, O].
 template <class T>
 Tensor<T> transposed_product(const MatrixMap<const T>& a, const MatrixMap<const T>& b, const Shape& shape) {
     return sum_over_rows<T>(a.rows(), shape, [&](Index begin, Index end, Tensor<T>& sum) {
-        MatrixMap<T>(sum.data(), a.cols(), b.cols()).noalias() =
-            a.middleRows(begin, end - begin).transpose() * b.middleRows(begin, end - begin);
+        if constexpr (has_kernels<T>)
+            simd::transposed_product(a.data() + begin * a.cols(), end - begin, a.cols(), b.data() + begin * b.cols(), b.cols(),
+                                     sum.data());
+        else
+            MatrixMap<T>(sum.data(), a.cols(), b.cols()).noalias() =
+                a.middleRows(begin, end - begin).transpose() * b.middleRows(begin, end - begin);
     });
 }
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+// Highway 1.0 stops where the compiler's baseline has more than the targets that it considers.
+#if defined(__AVX512VBMI2__) && defined(__AVX512BITALG__) && defined(__VAES__) && !defined(HWY_WANT_AVX3_DL)
+#define HWY_WANT_AVX3_DL
+#endif
+#include <hwy/highway.h>
+
+#include "ito/core/shape.hpp"
+
+#define ITO_SIMD_INLINE inline __attribute__((always_inline))
+
+// One register of floats, as wide as the instructions that the compiler may use (-march): Highway's vectors, or four
+// floats of the compiler's own where Highway would have single floats (x86-64 without any -march) or vectors without a
+// size (SVE, RISC-V). Kernels are written once over this.
+namespace ito::simd {
+
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128 || HWY_HAVE_SCALABLE
+#define ITO_SIMD_HIGHWAY 0
+#else
+#define ITO_SIMD_HIGHWAY 1
+#endif
+
+#if ITO_SIMD_HIGHWAY
+namespace hn = hwy::HWY_NAMESPACE;
+using FloatTag = hn::ScalableTag<float>;
+using IntTag = hn::ScalableTag<std::int32_t>;
+inline constexpr int lanes = HWY_LANES(float);
+using Floats = hn::Vec<FloatTag>;
+
+ITO_SIMD_INLINE Floats load(const float* p) { return hn::LoadU(FloatTag(), p); }
+ITO_SIMD_INLINE void store(Floats v, float* p) { hn::StoreU(v, FloatTag(), p); }
+ITO_SIMD_INLINE Floats broadcast(float x) { return hn::Set(FloatTag(), x); }
+ITO_SIMD_INLINE Floats add(Floats a, Floats b) { return hn::Add(a, b); }
+ITO_SIMD_INLINE Floats subtract(Floats a, Floats b) { return hn::Sub(a, b); }
+ITO_SIMD_INLINE Floats multiply(Floats a, Floats b) { return hn::Mul(a, b); }
+ITO_SIMD_INLINE Floats divide(Floats a, Floats b) { return hn::Div(a, b); }
+ITO_SIMD_INLINE Floats maximum(Floats a, Floats b) { return hn::Max(a, b); }
+ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return hn::Min(a, b); }
+/// a * b + c, rounded once where the machine can.
+ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return hn::MulAdd(a, b, c); }
+/// c - a * b
+ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return hn::NegMulAdd(a, b, c); }
+#else
+inline constexpr int lanes = 4;
+using Floats = float __attribute__((vector_size(16)));
+
+ITO_SIMD_INLINE Floats load(const float* p) {
+    Floats v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+ITO_SIMD_INLINE void store(Floats v, float* p) { std::memcpy(p, &v, sizeof v); }
+ITO_SIMD_INLINE Floats broadcast(float x) { return Floats{x, x, x, x}; }
+ITO_SIMD_INLINE Floats add(Floats a, Floats b) { return a + b; }
+ITO_SIMD_INLINE Floats subtract(Floats a, Floats b) { return a - b; }
+ITO_SIMD_INLINE Floats multiply(Floats a, Floats b) { return a * b; }
+ITO_SIMD_INLINE Floats divide(Floats a, Floats b) { return a / b; }
+ITO_SIMD_INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
+ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return c - a * b; }
+#endif
+
+/// f(0), f(1), .. f(N - 1) with the index a constant: an array of registers stays in registers only if every loop over
+/// it is unrolled.
+template <int N, class F>
+ITO_SIMD_INLINE void unrolled(F&& f) {
+    [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+        (f(std::integral_constant<int, I>()), ...);
+    }(std::make_integer_sequence<int, N>());
+}
+
+}  // namespace ito::simd

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+#include "simd/compare.hpp"
+
+#include "ito/simd/gemm_transposed.hpp"
+
+using namespace ito;
+using test::random_floats;
+
+namespace {
+
+Tensor<float> product(const Tensor<float>& x, const Tensor<float>& w) {
+    Tensor<float> y({x.dim(0), w.dim(1)});
+    simd::matrix_product(x.data(), x.dim(0), simd::PackedMatrix(w.data(), w.dim(0), w.dim(1), w.dim(1), 1), y.data(),
+                         [&](Index, float* row) { std::fill_n(row, w.dim(1), 0.5f); });
+    return y;
+}
+
+/// Largest error over the bound of a sum of so many terms of these total sizes (Higham 2002, equation 3.4, two roundings a term).
+double rounding(const Tensor<float>& got, const RowMatrix<double>& expected, const RowMatrix<double>& sizes, Index terms) {
+    const auto bound = sizes.array() * (static_cast<double>(2 * terms) * 0x1p-24);
+    return ((got.cast<double>().matrix() - expected).array().abs() / bound).maxCoeff();
+}
+
+}  // namespace
+
+TEST_CASE("a product equals its definition at ragged sizes") {
+    for (Index rows : {1, 2, 5, 6, 7, 100})
+        for (Index depth : {1, 3, 16, 33, 256, 257, 600})
+            for (Index columns : {1, 3, 5, 8, 9, 16, 17, 33, 64, 100}) {
+                CAPTURE(rows, depth, columns);
+                const Tensor<float> x = random_floats({rows, depth}, 1), w = random_floats({depth, columns}, 2);
+                RowMatrix<double> expected = x.cast<double>().matrix() * w.cast<double>().matrix();
+                RowMatrix<double> sizes = x.cast<double>().matrix().cwiseAbs() * w.cast<double>().matrix().cwiseAbs();
+                expected.array() += 0.5;
+                sizes.array() += 0.5;
+                REQUIRE(rounding(product(x, w), expected, sizes, depth + 1) <= 1);
+            }
+}
+
+TEST_CASE("a packed matrix may be read by columns") {
+    const Tensor<float> w = random_floats({33, 20}, 1);
+    const simd::PackedMatrix rows(w.data(), 33, 20, 20, 1), columns(w.data(), 20, 33, 1, 20);
+    for (Index k = 0; k < 33; ++k)
+        for (Index n = 0; n < 20; ++n) {
+            REQUIRE(rows.row(n / rows.width(), k)[n % rows.width()] == w(k, n));
+            REQUIRE(columns.row(k / columns.width(), n)[k % columns.width()] == w(k, n));
+        }
+}
+
+TEST_CASE("a row of a product has the same bits wherever it stands, whoever computes it") {
+    const Index depth = GENERATE(9, 128, 700), columns = GENERATE(1, 10, 16, 50);
+    const Tensor<float> x = random_floats({1000, depth}, 1), w = random_floats({depth, columns}, 2);
+    ThreadPool one(1), five(5);
+    Tensor<float> all;
+    {
+        const ThreadPool::Scope scope(one);
+        all = product(x, w);
+    }
+    const ThreadPool::Scope scope(five);
+    CHECK(test::same_bits(product(x, w).span(), all.span()));
+    for (Index count : {1, 7, 64})
+        for (Index first : {0, 3, 500, 936}) {
+            const Tensor<float> part = Tensor<float>::from({count, depth}, x.span().subspan(static_cast<std::size_t>(first * depth),
+                                                                                            static_cast<std::size_t>(count * depth)));
+            CHECK(test::same_bits(product(part, w).span(), all.span().subspan(static_cast<std::size_t>(first * columns),
+                                                                               static_cast<std::size_t>(count * columns))));
+        }
+}
+
+TEST_CASE("a transposed product equals its definition at ragged sizes") {
+    for (Index rows : {1, 5, 255, 256, 600})
+        for (Index channels : {1, 3, 7, 16, 33, 100})
+            for (Index columns : {1, 3, 8, 9, 16, 50}) {
+                CAPTURE(rows, channels, columns);
+                const Tensor<float> x = random_floats({rows, channels}, 1), g = random_floats({rows, columns}, 2);
+                Tensor<float> sums = Tensor<float>::full({channels, columns}, 0.5f);
+                simd::transposed_product(x.data(), rows, channels, g.data(), columns, sums.data());
+                RowMatrix<double> expected = x.cast<double>().matrix().transpose() * g.cast<double>().matrix();
+                RowMatrix<double> sizes = x.cast<double>().matrix().cwiseAbs().transpose() * g.cast<double>().matrix().cwiseAbs();
+                expected.array() += 0.5;
+                sizes.array() += 0.5;
+                REQUIRE(rounding(sums, expected, sizes, rows + 1) <= 1);
+            }
+}
