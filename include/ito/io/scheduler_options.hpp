@@ -170,10 +170,6 @@ template <class V>
 nlohmann::json written_field(const V& value) {
     return value;
 }
-inline nlohmann::json written_field(double value) {
-    if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
-    return value;
-}
 template <class V>
 nlohmann::json written_field(const std::optional<V>& value) {
     return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
@@ -260,6 +256,8 @@ inline nlohmann::json write_scheduler_options(const SchedulerOptions& options) {
     for (const auto& option : detail::scheduler_option_table())
         if (option.classes & bit)
             config[option.name] = std::visit([&](auto field) { return detail::written_field(options.*field); }, option.field);
+    // JSON has no infinity; left out it is the default.
+    if (std::isinf(options.lambda_min_clipped)) config.erase("lambda_min_clipped");
     return config;
 }
 
