@@ -14,6 +14,7 @@
 #include "ito/data/open_dataset.hpp"
 #include "ito/data/preprocess.hpp"
 #include "ito/nn/initialize.hpp"
+#include "ito/ops/loss.hpp"
 #include "ito/train/frechet_distance.hpp"
 #include "ito/train/trainer.hpp"
 

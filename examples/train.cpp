@@ -141,15 +141,19 @@ class LossLog {
     std::ofstream file_;
 };
 
+/// The loss averaged over hundredths of the run: single batches at random noise levels say little.
 void draw_losses(const std::vector<double>& losses, const fs::path& path) {
-    Series smooth{.label = "loss, averaged over 1% of the run"};
+    std::vector<double> updates, means;
     const std::size_t window = std::max<std::size_t>(1, losses.size() / 100);
-    for (std::size_t i = window; i <= losses.size(); i += std::max<std::size_t>(1, window / 4)) {
+    for (std::size_t end = window; end <= losses.size(); end += std::max<std::size_t>(1, window / 2)) {
         double sum = 0;
-        for (std::size_t k = i - window; k < i; ++k) sum += losses[k];
-        smooth.points.push_back({static_cast<double>(i), sum / static_cast<double>(window)});
+        for (std::size_t i = end - window; i < end; ++i) sum += losses[i];
+        updates.push_back(static_cast<double>(end));
+        means.push_back(sum / static_cast<double>(window));
     }
-    write_png(path, draw_plot({.title = "training loss", .x_label = "update", .y_label = "loss", .log_y = true, .series = {smooth}}));
+    Plot plot{.title = "Training loss", .x = {.label = "update"}, .y = {.label = "loss", .log = true}};
+    plot.line(std::move(updates), std::move(means));
+    write_png(path, draw_plots({plot}));
 }
 
 int train(const Settings& s) {
