@@ -15,8 +15,8 @@
 namespace ito {
 
 struct TrainerOptions {
-    AdamW optimizer;
-    LearningRate learning_rate;
+    AdamW optimizer = {};
+    LearningRate learning_rate = {};
     double clip_norm = 1;      ///< gradients are shortened to this norm; 0: never
     double ema_decay = 0.9999; ///< of the averaged weights
     bool ema_warmup = true;    ///< the decay starts as (1 + step) / (10 + step), so that the average forgets the start
