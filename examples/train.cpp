@@ -232,7 +232,7 @@ int train(const Settings& s) {
                     if (Random{{s.seed, first + i, 0, Stream::label}}.uniform() < s.drop_label) labels[i] = null_class;
                 const std::vector<NoiseLevel> levels = random_levels(schedule, s.batch, s.seed, first);
                 return loss([&](const Var<float>& x, std::span<const float> times) { return net(x, times, labels); }, tape,
-                            batch.images, eps, std::span<const NoiseLevel>(levels));
+                            batch.images, eps, levels);
             });
             log.add(seen);
             shown_loss = shown_loss == 0 ? seen.loss : 0.98 * shown_loss + 0.02 * seen.loss;

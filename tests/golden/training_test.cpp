@@ -40,7 +40,7 @@ TEST_CASE("training agrees with PyTorch's AdamW, step by step") {
         const TrainingStep seen = trainer.step([&](const nn::UNet2D<float>& net, Tape<float>& tape, Index part) {
             std::vector<NoiseLevel> levels;
             for (Index k = 0; k < times.dim(1); ++k) levels.push_back(schedule.level(times(part, k)));
-            return DenoisingLoss{}(net, tape, channels_last(at_step(x0, part)), channels_last(at_step(noise, part)), std::span<const NoiseLevel>(levels));
+            return DenoisingLoss{}(net, tape, channels_last(at_step(x0, part)), channels_last(at_step(noise, part)), levels);
         });
         INFO("step " << i);
         CHECK(seen.loss == Approx(losses[i]).epsilon(1e-3));

@@ -71,7 +71,7 @@ TEST_CASE("conv2d equals its definition") {
 
 TEST_CASE("gradients of activations") {
     using ops::Activation;
-    for (auto kind : {Activation::silu, Activation::gelu, Activation::mish, Activation::tanh, Activation::relu}) {
+    for (auto kind : {Activation::silu, Activation::gelu, Activation::mish, Activation::tanh, Activation::relu, Activation::sine}) {
         INFO(static_cast<int>(kind));
         Tensor<double> x = numbers({3, 100}, 4);
         x.array() *= 4;

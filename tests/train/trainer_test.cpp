@@ -28,7 +28,7 @@ Var<float> loss(const Net& net, Tape<float>& tape, Index part) {
     fill_normal(x0, 1, static_cast<std::uint64_t>(part) * 16, 0, Stream::data);
     fill_normal(eps, 1, static_cast<std::uint64_t>(part) * 16, 0, Stream::noise);
     const auto levels = random_levels(schedule, 16, 1, static_cast<std::uint64_t>(part) * 16);
-    return DenoisingLoss{}(net, tape, x0, eps, std::span<const NoiseLevel>(levels));
+    return DenoisingLoss{}(net, tape, x0, eps, levels);
 }
 
 bool same(const Net& a, const Net& b) {

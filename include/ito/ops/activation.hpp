@@ -8,7 +8,7 @@
 
 namespace ito::ops {
 
-enum class Activation { none, silu, relu, gelu, mish, tanh };
+enum class Activation { none, silu, relu, gelu, mish, tanh, sine };
 
 namespace detail {
 
@@ -22,6 +22,7 @@ void activate(Activation kind, ArrayMap<T> x) {
         case Activation::gelu: x = x.unaryExpr([](T v) { return T(0.5) * v * std::erfc(-v / std::sqrt(T(2))); }); break;
         case Activation::mish: x = x * ((x > T(20)).select(x, x.exp().log1p())).tanh(); break;
         case Activation::tanh: x = x.tanh(); break;
+        case Activation::sine: x = x.sin(); break;
     }
 }
 
@@ -51,6 +52,7 @@ void multiply_by_derivative(Activation kind, ArrayMap<const T> x, ArrayMap<T> g)
             });
             break;
         case Activation::tanh: g *= T(1) - x.tanh().square(); break;
+        case Activation::sine: g *= x.cos(); break;
     }
 }
 
@@ -59,7 +61,7 @@ inline constexpr Index elementwise_grain = 1 << 14;
 }  // namespace detail
 
 /// The activation of every element: SiLU x / (1 + e^-x) (Elfwing et al. 2017), ReLU, GELU x Phi(x) in its exact form
-/// (Hendrycks and Gimpel 2016), Mish x tanh(ln(1 + e^x)) (Misra 2019), tanh.
+/// (Hendrycks and Gimpel 2016), Mish x tanh(ln(1 + e^x)) (Misra 2019), tanh, sine.
 template <class T>
 Var<T> activate(const Var<T>& x, Activation kind) {
     if (kind == Activation::none) return x;
