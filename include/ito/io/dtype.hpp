@@ -93,7 +93,7 @@ Index convert_elements(const void* from, void* to, Index count, Convert convert)
     auto* target = static_cast<std::byte*>(to);
     for (Index i = 0; i < count; ++i) {
         Stored stored;
-        Target result;
+        Target result{};
         std::memcpy(&stored, source + static_cast<std::size_t>(i) * sizeof(Stored), sizeof(Stored));
         if (!convert(stored, result)) return i;
         std::memcpy(target + static_cast<std::size_t>(i) * sizeof(Target), &result, sizeof(Target));
