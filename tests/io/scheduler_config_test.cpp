@@ -133,7 +133,7 @@ TEST_CASE("a config file may hold Python's infinities") {
     write(R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "_note": "a \"-Infinity\" here"})");
     CHECK(std::isinf(SchedulerConfig::load(path).options().lambda_min_clipped));
     write(R"({"_class_name": )");
-    CHECK_THROWS_AS(SchedulerConfig::load(path), ConfigError);
+    CHECK_THROWS_AS(SchedulerConfig::load(path), FileError);
     write(R"({"_class_name": "Unknown"})");
     CHECK_THROWS_AS(SchedulerConfig::load(path), ConfigError);
     std::filesystem::remove(path);
