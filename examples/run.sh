@@ -23,12 +23,11 @@ cmake --build "$build" -j "$(build_jobs)" --target sample
 
 out=$root/samples.png
 [ -w "$root" ] || out=$PWD/samples.png
+given=" $* "
+default() { [[ $given == *" $1"[\ =]* ]] || arguments+=("$1" "$2"); }
 arguments=("$@")
-case " $* " in *" --model"*) ;; *) arguments+=(--model "$model") ;; esac
-case " $* " in
-    *" --out"*) "$build/sample" "${arguments[@]}" ;;
-    *)
-        "$build/sample" "${arguments[@]}" --out "$out"
-        echo "The pictures are in $out"
-        ;;
-esac
+default --model "$model"
+default --guidance 2
+default --out "$out"
+"$build/sample" "${arguments[@]}"
+[[ $given == *" --out"* || $given == *" --help"* ]] || echo "The pictures are in $out"
