@@ -121,7 +121,7 @@ TEST_CASE("deterministic samplers converge with their order") {
     CHECK(ode_error(Dpmpp2M{}, levels_of(80)) < 0.1 * ode_error(Ddim{}, levels_of(80)));
 }
 
-TEST_CASE("Euler without churn is DDIM without eta; Heun does not mind the scale of x") {
+TEST_CASE("Euler without churn is DDIM without eta, and Heun does not mind the scale of x") {
     const auto levels = levels_of(10);
     CHECK(ode_error(Euler{}, levels) == Approx(ode_error(Ddim{}, levels)).epsilon(1e-9));
     Gaussian exact;
