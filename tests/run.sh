@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Installs what is missing (Debian, Ubuntu), then builds and runs every test: optimised, then with the address and
-# undefined-behaviour sanitizers, which leave out what is tagged [slow] and the projects in consume/.
+# undefined-behaviour sanitizers, which leave out what is tagged [slow], the projects in consume/ and the programs.
 #   bash tests/run.sh [--preset release|asan|dev|tsan]... [arguments of ctest, for example -L golden]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,7 +16,7 @@ done
 
 catch2=catch2/catch.hpp
 [ -e /usr/include/$catch2 ] || catch2=catch2/catch_all.hpp
-need_common_packages catch2=$catch2
+need_common_packages catch2=$catch2 libcli11-dev=CLI/CLI.hpp
 
 jobs=$(build_jobs)
 build=$(build_root "$root")
@@ -25,7 +25,9 @@ status=0
 for preset in "${presets[@]}"; do
     echo "== $preset"
     SECONDS=0
-    (cd "$root" && cmake --preset "$preset" -B "$build/$preset" -DITO_BUILD_EXAMPLES=OFF -DITO_BUILD_BENCHMARKS=OFF \
+    examples=OFF
+    [ "$preset" != release ] || examples=ON
+    (cd "$root" && cmake --preset "$preset" -B "$build/$preset" -DITO_BUILD_EXAMPLES=$examples -DITO_BUILD_BENCHMARKS=OFF \
         >"$build/$preset-configure.log") || { cat "$build/$preset-configure.log"; exit 1; }
     cmake --build "$build/$preset" -j "$jobs"
     built=$SECONDS

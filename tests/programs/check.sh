@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs the example programs for a few steps each, and with bad input:  check.sh FOLDER_OF_PROGRAMS MODEL
+set -uo pipefail
+bin=$1
+model=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+passed=0
+failed=0
+
+ok() { echo "passed: $1"; passed=$((passed + 1)); }
+bad() { echo "FAILED: $1"; failed=$((failed + 1)); }
+
+# works NAME COMMAND..: exits with 0
+works() {
+    local name=$1
+    shift
+    if "$@" >out 2>err; then ok "$name"; else bad "$name"; cat err; fi
+}
+
+# refused NAME TEXT COMMAND..: exits with a status that is not 0 and one line on stderr that has the text
+refused() {
+    local name=$1 text=$2
+    shift 2
+    if "$@" >out 2>err; then bad "$name: exit status 0"; return; fi
+    if [ "$(grep -vc '^$' err)" != 1 ] || ! grep -qF -- "$text" err; then bad "$name"; cat err; else ok "$name"; fi
+}
+
+is_png() { if [ "$(head -c 4 "$1" 2>/dev/null | tail -c 3)" = PNG ]; then ok "$1 is a picture"; else bad "$1 is a picture"; fi; }
+same() { if cmp -s "$1" "$2"; then ok "$3"; else bad "$3"; fi; }
+
+works "sample" "$bin/sample" --model "$model" --count 5 --batch 2 --steps 3 --guidance 2 --threads 1 --out a.png --strip strip.png --npy a.npy
+is_png a.png
+is_png strip.png
+works "sample, other batch and threads" "$bin/sample" --model "$model" --count 5 --batch 5 --steps 3 --guidance 2 --threads 3 --out b.png --npy b.npy
+same a.npy b.npy "pictures do not depend on the batch or the threads"
+for sampler in ddpm euler heun dpmpp_2m; do
+    works "sample with $sampler" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler $sampler --class 1 --out $sampler.png
+done
+works "sample with karras steps" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler dpmpp_2m --schedule karras --out karras.png
+works "sample --help" "$bin/sample" --help
+grep -q Example out && ok "--help has an example" || bad "--help has an example"
+works "minimal" "$bin/minimal" "$model"
+is_png minimal.png
+works "two_moons" "$bin/two_moons" --steps 20 --out moons.png
+is_png moons.png
+
+refused "no model" nowhere "$bin/sample" --model nowhere
+refused "no steps" steps "$bin/sample" --model "$model" --steps 0
+refused "no pictures" count "$bin/sample" --model "$model" --count 0
+refused "negative batch" batch "$bin/sample" --model "$model" --batch -1
+refused "class out of range" "0 to 9" "$bin/sample" --model "$model" --class 10
+refused "unknown sampler" sampler "$bin/sample" --model "$model" --sampler magic
+refused "karras with ddim" karras "$bin/sample" --model "$model" --schedule karras
+refused "absurd threads" threads "$bin/sample" --model "$model" --threads -3
+refused "a folder that cannot be written" out.png "$bin/sample" --model "$model" --count 1 --steps 1 --out none/out.png
+
+mkdir data empty
+mv a.npy data/images.npy
+tiny=(--channels 8,16 --groups 4 --head-width 8 --attention-at 16 --batch 2 --checkpoint-every 2 --sample-every 0 --threads 2)
+works "train" "$bin/train" --data data --out whole --steps 6 "${tiny[@]}"
+works "train, first part" "$bin/train" --data data --out part --steps 6 "${tiny[@]}"
+is_png whole/samples.png
+is_png whole/loss.png
+same whole/model/unet/diffusion_pytorch_model.safetensors part/model/unet/diffusion_pytorch_model.safetensors "training is reproducible"
+works "sample from the trained model" "$bin/sample" --model whole/model --count 2 --steps 2 --out c.png
+works "train on" "$bin/train" --data data --out part --steps 8 --resume "${tiny[@]}"
+"$bin/train" --data data --out long --steps 1000000 "${tiny[@]}" >out 2>err &
+long=$!
+for _ in $(seq 100); do [ -e long/checkpoint.safetensors ] && break; sleep 0.2; done
+kill -INT $long
+wait $long
+[ $? = 130 ] && grep -q resume err && ok "an interrupted run says how to go on" || bad "an interrupted run says how to go on"
+[ -e long/model/model_index.json ] && ok "an interrupted run keeps its model" || bad "an interrupted run keeps its model"
+refused "a run that is there" --resume "$bin/train" --data data --out whole --steps 6 "${tiny[@]}"
+refused "nothing to resume" checkpoint "$bin/train" --data data --out fresh --resume "${tiny[@]}"
+refused "an empty data folder" empty "$bin/train" --data empty --out fresh "${tiny[@]}"
+refused "no updates" steps "$bin/train" --data data --out fresh --steps 0 "${tiny[@]}"
+refused "groups that do not divide" groups "$bin/train" --data data --out fresh --channels 6,16 --groups 4
+refused "data without labels" labels "$bin/evaluate" --model "$model" --data data
+
+truncated=broken/unet/diffusion_pytorch_model.safetensors
+cp -r whole/model broken
+head -c 1000 whole/model/unet/diffusion_pytorch_model.safetensors >$truncated
+refused "truncated weights" "$truncated" "$bin/sample" --model broken
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
