@@ -39,6 +39,7 @@ struct Settings {
     double learning_rate = 8e-4, final_rate = 0.02, weight_decay = 0.01, clip = 1, ema = 0.999;
     std::string prediction = "v_prediction", schedule = "squaredcos_cap_v2";
     double min_snr = 5, drop_label = 0.1, guidance = 2;
+    std::vector<std::string> class_names;
     bool flip = false, unlabelled = false, resume = false;
     std::uint64_t seed = 0;
     Index checkpoint_every = 500, sample_every = 2000;
@@ -69,6 +70,7 @@ void add_options(CLI::App& app, Settings& s) {
     app.add_option("--min-snr", s.min_snr, "Min-SNR weighting with this gamma (0: none)")->capture_default_str();
     app.add_option("--drop-label", s.drop_label, "Share of labels replaced by the null class, for guidance")->capture_default_str();
     app.add_option("--guidance", s.guidance, "Guidance of the sample grids")->capture_default_str();
+    app.add_option("--class-names", s.class_names, "Names of the classes, for the model folder")->delimiter(',');
     app.add_flag("--unlabelled", s.unlabelled, "Ignore labels");
     app.add_flag("--flip", s.flip, "Flip images left and right at random");
     app.add_flag("--resume", s.resume, "Continue from the checkpoint in --out");
@@ -167,6 +169,9 @@ int train(const Settings& s) {
 
     Dataset data = open_dataset(s.data);
     if (s.unlabelled) data.labels.clear(), data.class_names.clear();
+    if (!s.class_names.empty() && static_cast<Index>(s.class_names.size()) != data.classes())
+        throw ArgumentError("--class-names: " + std::to_string(s.class_names.size()) + " names for " + std::to_string(data.classes()) + " classes");
+    if (!s.class_names.empty()) data.class_names = s.class_names;
     const Index classes = data.labelled() ? data.classes() : 0, null_class = classes;
     const Index height = data.images.dim(1), width = data.images.dim(2), multiple = Index{1} << s.channels.size();
     const Index size = s.size ? s.size : (std::max(height, width) + multiple - 1) / multiple * multiple;

@@ -128,6 +128,13 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
         changed(config, "layers_per_block", 2);
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("missing parameters"));
     }
+    SECTION("a config that asks for more memory than there is") {
+        changed(config, "block_out_channels", {1'000'000'000});
+        CHECK_THAT(refusal<ShapeError>(root), ContainsSubstring("expected [1000000000]"));
+        changed(config, "block_out_channels", {8});
+        changed(config, "layers_per_block", 1'000'000'000'000);
+        CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("missing parameters"));
+    }
     SECTION("a scheduler that ito does not have") {
         changed(scheduler, "_class_name", "CrystalBallScheduler");
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("CrystalBallScheduler"));

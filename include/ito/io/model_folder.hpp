@@ -28,16 +28,42 @@ struct Model {
     }
 };
 
+namespace detail {
+
+/// Compares the numbers of a config that decide how large a network is with its weights, before one of that size is made.
+inline void require_sizes(const nn::UNet2DConfig& config, const SafeTensors& weights) {
+    const auto require = [&](const std::string& name, Index extent) {
+        if (!weights.contains(name)) throw ConfigError(weights.path().string() + ": missing parameters: " + name);
+        const Shape& shape = weights.shape(name);
+        if (shape.rank() == 0) throw ShapeError(weights.path().string() + ": parameter '" + name + "' has no axes");
+        require_shape(weights.path().string() + ": parameter '" + name + "'", shape.with(0, extent), shape);
+    };
+    const auto& channels = config.block_out_channels;
+    for (std::size_t level = 0; level < channels.size(); ++level)
+        require("down_blocks." + std::to_string(level) + ".resnets." + std::to_string(config.layers_per_block - 1) + ".conv2.bias",
+                channels[level]);
+    require("conv_out.bias", config.out_channels);
+    if (config.time_embedding_dim) require("time_embedding.linear_1.bias", *config.time_embedding_dim);
+    if (config.num_class_embeds && !config.class_embed_type) require("class_embedding.weight", *config.num_class_embeds);
+    if (config.num_train_timesteps && config.time_embedding_type == "learned")
+        require("time_proj.weight", *config.num_train_timesteps);
+}
+
+}  // namespace detail
+
 /// A UNet2D from a folder with config.json and diffusion_pytorch_model.safetensors (or its .fp16 variant).
 /// Throws FileError, ConfigError or ShapeError with the file's name.
 inline nn::UNet2D<float> load_unet2d(const std::filesystem::path& folder) {
     const auto config_path = folder / "config.json";
     try {
-        nn::UNet2D<float> unet(unet2d_config_from_json(read_json(config_path)));
+        const nn::UNet2DConfig config = unet2d_config_from_json(read_json(config_path));
         auto weights = folder / "diffusion_pytorch_model.safetensors";
         const auto half = folder / "diffusion_pytorch_model.fp16.safetensors";
         if (!std::filesystem::exists(weights) && std::filesystem::exists(half)) weights = half;
-        load_parameters(unet, SafeTensors::open(weights));
+        const SafeTensors file = SafeTensors::open(weights);
+        detail::require_sizes(config, file);
+        nn::UNet2D<float> unet(config);
+        load_parameters(unet, file);
         return unet;
     } catch (const ConfigError& error) {
         const std::string text = error.what();
