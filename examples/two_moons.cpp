@@ -8,6 +8,7 @@
 #include "ito/nn/mlp.hpp"
 #include "ito/sampler/ddim.hpp"
 #include "ito/sampler/sample.hpp"
+#include "ito/schedule/steps.hpp"
 #include "ito/train/denoising_loss.hpp"
 #include "ito/train/trainer.hpp"
 #include "program.hpp"
@@ -19,8 +20,7 @@ Tensor<float> two_moons(Index count, std::uint64_t seed) {
     Tensor<float> points({count, 2});
     fill_normal(points, seed, 0, 0, Stream::data);
     for (Index i = 0; i < count; ++i) {
-        const double angle = 3.14159265 * Random{{seed, static_cast<std::uint64_t>(i), 1, Stream::data}}.uniform();
-        const double side = i % 2 ? -1 : 1;
+        const double side = i % 2 ? -1 : 1, angle = 3.14159265 * Random{{seed, static_cast<std::uint64_t>(i), 1, Stream::data}}.uniform();
         points(i, 0) = static_cast<float>(side * (std::cos(angle) - 0.5) + 0.05 * points(i, 0));
         points(i, 1) = static_cast<float>(side * (std::sin(angle) - 0.25) + 0.05 * points(i, 1));
     }
