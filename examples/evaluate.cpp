@@ -140,6 +140,10 @@ int evaluate(const Settings& s) {
     if (data.classes() != model.classes())
         throw ConfigError("the model has " + std::to_string(model.classes()) + " classes, the data " + std::to_string(data.classes()));
 
+    if (data.images.dim(3) != model.unet.config().in_channels)
+        throw ConfigError("the model's pictures have " + std::to_string(model.unet.config().in_channels) + " channels, the data's " +
+                          std::to_string(data.images.dim(3)));
+    s.generate.check(model);  // before minutes are spent on the classifier
     const Index size = model.unet.config().sample_size[0];
     const Pipeline prepare(Flip{0, 0}, Pad::to(data.images.dim(1), data.images.dim(2), size, size), ScaleToUnit{});
     const Classifier classifier = make_classifier(s, data, size, prepare);

@@ -49,20 +49,28 @@ struct Generate {
         return ito::SchedulerConfig(options);
     }
 
+    /// Throws for options that no run could follow.
+    void check(const ito::Model& folder) const {
+        if (batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(batch));
+        if (eta < 0) throw ito::ArgumentError("--eta must not be negative");
+        if (eta != 0 && sampler != "ddim") throw ito::ArgumentError("--eta goes with the ddim sampler");
+        if (guidance != 1 && folder.null_class < 0)
+            throw ito::ArgumentError("--guidance needs a model that was trained with a null class");
+        if (folder.unet.config().sample_size.size() != 2) throw ito::ConfigError(model + ": the model does not say its sample_size");
+        scheduler(folder).steps(steps);
+    }
+
     /// `count` pictures [N, H, W, C], picture k of class labels[k]; observe(first picture of the batch, seen) after each step.
     template <class Observer>
     ito::Tensor<float> operator()(const ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count,
                                   Observer&& observe) const {
         if (count < 1) throw ito::ArgumentError("--count must be at least 1, got " + std::to_string(count));
-        if (batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(batch));
-        if (eta < 0) throw ito::ArgumentError("--eta must not be negative");
+        check(folder);
         const auto& config = folder.unet.config();
         const auto size = config.sample_size;
-        if (size.size() != 2) throw ito::ConfigError(model + ": the model does not say its sample_size");
         const ito::SchedulerConfig plan = scheduler(folder);
         ito::AnySampler chosen = plan.sampler();
         if (auto* ddim = std::get_if<ito::Ddim>(&chosen)) ddim->eta = eta;
-        else if (eta != 0) throw ito::ArgumentError("--eta goes with the ddim sampler");
         const ito::Steps levels = plan.steps(steps);
 
         ito::Tensor<float> pictures({count, size[0], size[1], config.in_channels});

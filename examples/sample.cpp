@@ -3,6 +3,7 @@
 //     sample --model examples/models/fashion-mnist --guidance 2 --out samples.png
 // 100 pictures in 20 steps take some ten seconds on two cores.
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,11 @@ int sample_pictures(const Settings& s) {
     if (s.count < 1) throw ArgumentError("--count must be at least 1, got " + std::to_string(s.count));
     if (s.scale < 1) throw ArgumentError("--scale must be at least 1, got " + std::to_string(s.scale));
 
+    for (const std::string& path : {s.out, s.strip, s.npy}) {
+        if (path.empty()) continue;
+        const auto folder = std::filesystem::absolute(path).parent_path();
+        if (!std::filesystem::is_directory(folder)) throw FileError(path + ": there is no folder " + folder.string());
+    }
     const Model model = load_model(s.generate.model);
     const std::vector<Index> labels = program::labels_for(model, s.count, s.wanted_class);
     constexpr Index strip_rows = 8;

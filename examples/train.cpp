@@ -97,7 +97,7 @@ nn::UNet2DConfig network_config(const Settings& s, Index size, Index image_chann
     config.up_block_types.clear();
     for (auto type = config.down_block_types.rbegin(); type != config.down_block_types.rend(); ++type)
         config.up_block_types.push_back(*type == "DownBlock2D" ? "UpBlock2D" : "AttnUpBlock2D");
-    if (classes > 0) config.num_class_embeds = classes + 1;  // the last one is the null class
+    if (classes > 0) config.num_class_embeds = s.drop_label > 0 ? classes + 1 : classes;  // the last one is the null class
     return config;
 }
 
@@ -119,9 +119,10 @@ class LossLog {
         std::string line;
         std::getline(old, line);
         while (static_cast<Index>(losses_.size()) < steps && std::getline(old, line)) {
-            std::size_t comma = line.find(',');
-            if (comma == std::string::npos) break;
-            losses_.push_back(std::stod(line.substr(comma + 1)));
+            long long step = 0;
+            double loss = 0, norm = 0;
+            if (std::sscanf(line.c_str(), "%lld,%lf,%lf", &step, &loss, &norm) != 3) break;
+            losses_.push_back(loss);
             kept_ += line + "\n";
         }
         file_.open(path, std::ios::trunc);
@@ -206,9 +207,9 @@ int train(const Settings& s) {
                  static_cast<long long>(s.steps));
 
     const auto save = [&] {
+        log.flush();  // first, so that it is never behind the checkpoint
         trainer.save(checkpoint);
         save_model(out / "model", trainer.ema(), scheduler, data.class_names, DType::f16);
-        log.flush();
     };
     const auto draw_samples = [&](const std::string& name) {
         const Index rows = classes ? std::min<Index>(classes, 10) : 8, columns = 8;
@@ -248,7 +249,7 @@ int train(const Settings& s) {
             if (s.sample_every > 0 && seen.step % s.sample_every == 0) draw_samples("samples.png");
         }
     } catch (const NumericError& error) {
-        throw NumericError(std::string(error.what()) + "; the last checkpoint is in " + checkpoint.string());
+        throw NumericError(std::string(error.what()) + "; the last checkpoint, if there is one, is " + checkpoint.string());
     }
     save();
     if (trainer.steps() < s.steps) throw Cancelled("stopped after update " + std::to_string(trainer.steps()) + "; --resume continues");

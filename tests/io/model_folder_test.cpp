@@ -129,8 +129,14 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("missing parameters"));
     }
     SECTION("a config that asks for more memory than there is") {
-        changed(config, "block_out_channels", {1'000'000'000});
-        CHECK_THAT(refusal<ShapeError>(root), ContainsSubstring("expected [1000000000]"));
+        changed(config, "block_out_channels", {10'000'000});
+        CHECK_THAT(refusal<ShapeError>(root), ContainsSubstring("expected [10000000]"));
+        changed(config, "block_out_channels", {-1});
+        CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("positive"));
+        changed(config, "block_out_channels", {8});
+        changed(config, "in_channels", 100'000'000);
+        CHECK_THAT(refusal<ShapeError>(root), ContainsSubstring("conv_in.weight"));
+        changed(config, "in_channels", small_unet().config().in_channels);
         changed(config, "block_out_channels", {8});
         changed(config, "layers_per_block", 1'000'000'000'000);
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("missing parameters"));

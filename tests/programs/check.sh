@@ -74,6 +74,11 @@ kill -INT $long
 wait $long
 [ $? = 130 ] && grep -q resume err && ok "an interrupted run says how to go on" || bad "an interrupted run says how to go on"
 [ -e long/model/model_index.json ] && ok "an interrupted run keeps its model" || bad "an interrupted run keeps its model"
+works "train in one go" "$bin/train" --data data --out eight --steps 8 --final-lr 1 "${tiny[@]}"
+works "train half" "$bin/train" --data data --out halves --steps 4 --final-lr 1 "${tiny[@]}"
+works "train the other half" "$bin/train" --data data --out halves --steps 8 --final-lr 1 --resume "${tiny[@]}"
+same eight/model/unet/diffusion_pytorch_model.safetensors halves/model/unet/diffusion_pytorch_model.safetensors "a resumed run gives the same bits"
+same eight/loss.csv halves/loss.csv "a resumed run gives the same losses"
 refused "a run that is there" --resume "$bin/train" --data data --out whole --steps 6 "${tiny[@]}"
 refused "nothing to resume" checkpoint "$bin/train" --data data --out fresh --resume "${tiny[@]}"
 refused "an empty data folder" empty "$bin/train" --data empty --out fresh "${tiny[@]}"

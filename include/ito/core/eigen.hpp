@@ -51,6 +51,9 @@ Eigen::TensorMap<const Eigen::Tensor<T, Rank, Eigen::RowMajor, Index>> as_eigen(
     return {tensor.data(), detail::eigen_extents<Rank>(tensor.shape())};
 }
 
+template <int Rank, class T>
+void as_eigen(const Tensor<T>&&) = delete;  // the view would outlive the tensor
+
 /// A copy as an Eigen tensor of either layout: result(i, j, ..) == tensor(i, j, ..).
 template <int Rank, int Layout = Eigen::ColMajor, class T>
 Eigen::Tensor<T, Rank, Layout, Index> to_eigen(const Tensor<T>& tensor) {

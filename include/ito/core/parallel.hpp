@@ -35,23 +35,23 @@ inline void spin_pause() {
 /// the results are the same, because how a loop is cut never depends on who runs the pieces.
 class ThreadPool {
   public:
-    /// threads = 0 takes every hardware thread. Throws ArgumentError outside [0, 1024].
+    /// threads = 0 takes every hardware thread. Throws ArgumentError outside [0, 1024], Error if the system has no more.
     explicit ThreadPool(int threads = 0) {
         if (threads < 0 || threads > 1024)
             throw ArgumentError("number of threads must be from 0 (all) to 1024, got " + std::to_string(threads));
         if (threads == 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-        for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        try {
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        } catch (const std::exception& error) {
+            join();
+            throw Error("cannot start " + std::to_string(threads) + " threads: " + error.what());
+        }
     }
 
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
 
-    ~ThreadPool() {
-        stopping_.store(true);
-        epoch_.fetch_add(1);
-        epoch_.notify_all();
-        for (std::thread& worker : workers_) worker.join();
-    }
+    ~ThreadPool() { join(); }
 
     /// Threads that take part in a loop, the caller among them.
     int threads() const { return static_cast<int>(workers_.size()) + 1; }
@@ -65,14 +65,14 @@ class ThreadPool {
             for (Index i = 0; i < chunks; ++i) f(i);
             return;
         }
-        // A ticket is (generation of the loop, next piece). Whoever raises it by one owns that piece, and the loop
-        // cannot end before an owned piece is done, so what was read of a loop before its ticket was won is valid.
+        // A ticket is (generation of the loop, pieces left). Whoever lowers it by one owns that piece, and the loop cannot
+        // end before an owned piece is done, so what was read of a loop before its ticket was won belongs to it. The
+        // ticket of a loop that has ended has no pieces left and is never won, whatever was stored for the next loop.
         const std::uint64_t generation = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
         call_.store([](void* context, Index i) { (*static_cast<F*>(context))(i); }, std::memory_order_relaxed);
         context_.store(const_cast<std::remove_const_t<F>*>(&f), std::memory_order_relaxed);
-        chunks_.store(chunks, std::memory_order_relaxed);
         done_.store(0, std::memory_order_relaxed);
-        ticket_.store(generation << 32, std::memory_order_release);
+        ticket_.store(generation << 32 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
         epoch_.fetch_add(1);
         epoch_.notify_all();
         take_pieces(static_cast<std::uint32_t>(generation));
@@ -128,16 +128,23 @@ class ThreadPool {
         }
     }
 
+    void join() {
+        stopping_.store(true);
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        for (std::thread& worker : workers_) worker.join();
+    }
+
     void take_pieces(std::uint32_t generation) {
         std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
         while (static_cast<std::uint32_t>(ticket >> 32) == generation) {
-            const auto piece = static_cast<Index>(ticket & 0xffffffffu);
+            const auto left = static_cast<Index>(ticket & 0xffffffffu);
+            if (left == 0) return;
             const auto call = call_.load(std::memory_order_relaxed);
             void* const context = context_.load(std::memory_order_relaxed);
-            if (piece >= chunks_.load(std::memory_order_relaxed)) return;
-            if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+            if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
             try {
-                call(context, piece);
+                call(context, left - 1);
             } catch (...) {
                 const std::lock_guard lock(error_mutex_);
                 if (!error_) error_ = std::current_exception();
@@ -155,7 +162,7 @@ class ThreadPool {
     std::atomic<std::uint64_t> ticket_{0};
     std::atomic<void (*)(void*, Index)> call_{nullptr};
     std::atomic<void*> context_{nullptr};
-    std::atomic<Index> chunks_{0}, done_{0};
+    std::atomic<Index> done_{0};
     std::mutex error_mutex_;
     std::exception_ptr error_;
 };

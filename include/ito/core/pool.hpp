@@ -49,7 +49,12 @@ class MemoryPool {
                 return block;
             }
         }
-        return ::operator new(bucket.bytes, std::align_val_t(alignment));
+        try {
+            return ::operator new(bucket.bytes, std::align_val_t(alignment));
+        } catch (const std::bad_alloc&) {  // what is kept for other sizes may be what is missing
+            trim();
+            return ::operator new(bucket.bytes, std::align_val_t(alignment));
+        }
     }
 
     void give(void* block, std::size_t bytes) noexcept {

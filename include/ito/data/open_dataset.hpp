@@ -79,7 +79,11 @@ inline Dataset open_dataset(const std::filesystem::path& path, Split split = Spl
     std::error_code error;
     const auto status = std::filesystem::status(path, error);
     if (!std::filesystem::exists(status)) throw detail::file_error(path, "there is no such file or folder");
+    const auto require_whole = [&] {
+        if (split == Split::test) throw detail::file_error(path, "has no held-out part (t10k-images-idx3-ubyte)");
+    };
     if (!std::filesystem::is_directory(status)) {
+        require_whole();
         if (detail::has_npy_name(path.filename().string())) return detail::open_npy(path, std::nullopt);
         return detail::open_idx(path, detail::labels_beside(path));
     }
@@ -88,6 +92,7 @@ inline Dataset open_dataset(const std::filesystem::path& path, Split split = Spl
         const auto labels = detail::find_file(path, {part + "-labels-idx1-ubyte", part + "-labels.idx1-ubyte"});
         return detail::open_idx(*images, labels);
     }
+    require_whole();
     if (const auto images = detail::find_file(path, {"images.npy"}))
         return detail::open_npy(*images, detail::find_file(path, {"labels.npy"}));
     return read_image_folder(path, options);

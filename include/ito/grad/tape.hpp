@@ -97,9 +97,11 @@ class Tape {
         return result;
     }
 
-    /// Adds to the gradient of a value; does nothing where no gradient flows. Throws ShapeError for another shape.
+    /// Adds to the gradient of a value; does nothing where no gradient flows. Throws ShapeError for another shape,
+    /// ArgumentError for a value of another tape.
     void add(const Var<T>& to, Tensor<T> gradient) {
         if (to.node_ < 0) return;
+        if (to.tape_ != this) throw ArgumentError("an operation on values of two tapes");
         Node& node = nodes_[static_cast<std::size_t>(to.node_)];
         require_shape("gradient", node.shape, gradient.shape());
         if (node.gradient) node.gradient->array() += gradient.array();
@@ -122,7 +124,7 @@ class Tape {
         }
     }
 
-    /// Gradient of an input or of a recorded result that backward started from; null if nothing reached it.
+    /// Gradient of an input; null if nothing reached it.
     const Tensor<T>* gradient(const Var<T>& of) const { return of.node_ < 0 ? nullptr : gradient_at(of.node_); }
 
     /// Gradient of a parameter; null if nothing reached it.

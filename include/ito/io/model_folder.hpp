@@ -32,16 +32,23 @@ namespace detail {
 
 /// Compares the numbers of a config that decide how large a network is with its weights, before one of that size is made.
 inline void require_sizes(const nn::UNet2DConfig& config, const SafeTensors& weights) {
+    const auto& sizes = config.block_out_channels;
+    if (config.in_channels < 1 || config.out_channels < 1 || config.layers_per_block < 1 || config.time_embedding_dim.value_or(1) < 1 ||
+        config.num_class_embeds.value_or(1) < 1 || config.num_train_timesteps.value_or(1) < 1 ||
+        std::any_of(sizes.begin(), sizes.end(), [](Index size) { return size < 1 || size > 1 << 24; }))
+        throw ConfigError("config: channels, layers and classes must be positive, and channels at most 2^24");
     const auto require = [&](const std::string& name, Index extent) {
         if (!weights.contains(name)) throw ConfigError(weights.path().string() + ": missing parameters: " + name);
         const Shape& shape = weights.shape(name);
         if (shape.rank() == 0) throw ShapeError(weights.path().string() + ": parameter '" + name + "' has no axes");
         require_shape(weights.path().string() + ": parameter '" + name + "'", shape.with(0, extent), shape);
     };
-    const auto& channels = config.block_out_channels;
-    for (std::size_t level = 0; level < channels.size(); ++level)
+    for (std::size_t level = 0; level < sizes.size(); ++level)
         require("down_blocks." + std::to_string(level) + ".resnets." + std::to_string(config.layers_per_block - 1) + ".conv2.bias",
-                channels[level]);
+                sizes[level]);
+    if (weights.contains("conv_in.weight") && weights.shape("conv_in.weight").rank() == 4)
+        require_shape(weights.path().string() + ": parameter 'conv_in.weight'", weights.shape("conv_in.weight").with(1, config.in_channels),
+                      weights.shape("conv_in.weight"));
     require("conv_out.bias", config.out_channels);
     if (config.time_embedding_dim) require("time_embedding.linear_1.bias", *config.time_embedding_dim);
     if (config.num_class_embeds && !config.class_embed_type) require("class_embedding.weight", *config.num_class_embeds);

@@ -10,7 +10,7 @@ namespace ito::nn {
 
 /// A denoiser for points: waves of the input at learned frequencies, as sharp shapes in few dimensions need (Sitzmann et
 /// al. 2020), then residual layers with the time added in each.
-/// x [N, dimensions], times [N] -> [N, dimensions].
+/// x [N, dimensions], times [N] of the order of 0 to 1000 -> [N, dimensions]. Every weight is zero until initialize.
 template <class T>
 struct Mlp {
     Index time_width = 0;
@@ -19,6 +19,7 @@ struct Mlp {
     std::vector<Linear<T>> hidden, time_emb_proj;
 
     Mlp() = default;
+    /// For points of `dimensions` coordinates; `layers` residual layers of `width` features.
     Mlp(Index dimensions, Index width, Index layers)
         : time_width(width), time_embedding(width, width), in(dimensions, width), out(width, dimensions) {
         for (Index i = 0; i < layers; ++i) {

@@ -40,7 +40,7 @@ struct UNet2DConfig {
     double norm_eps = 1e-5;
     std::string resnet_time_scale_shift = "default";  ///< default or scale_shift
     bool add_attention = true;
-    std::optional<std::string> class_embed_type;      ///< empty, timestep or identity
+    std::optional<std::string> class_embed_type;      ///< empty or timestep
     std::optional<Index> num_class_embeds;
     std::optional<Index> num_train_timesteps;         ///< for the learned time embedding
 
@@ -272,6 +272,7 @@ Var<T> UNet2D<T>::embed(const Var<T>& x, std::span<const T> times, std::span<con
 
 template <class T>
 Var<T> UNet2D<T>::operator()(const Var<T>& x, std::span<const T> times, std::span<const Index> labels) const {
+    if (down_blocks_.empty()) throw ArgumentError("a UNet2D without a config");
     const Index multiple = Index{1} << (down_blocks_.size() - 1);
     if (x->rank() != 4 || x->dim(3) != config_.in_channels || x->dim(1) % multiple != 0 || x->dim(2) % multiple != 0)
         throw ShapeError("UNet2D: needs [N, H, W, " + std::to_string(config_.in_channels) + "] with H and W multiples of " +

@@ -105,6 +105,8 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     const Shape& kernel = weight.value.shape();
     if (x->rank() != 4 || kernel.rank() != 4 || x->dim(3) != kernel[2])
         throw ShapeError("conv2d: weight " + kernel.str() + " (kh, kw, in, out) on input " + x.shape().str());
+    if (bias) require_shape("conv2d: bias", {kernel[3]}, bias->value.shape());
+    if (how.stride < 1) throw ArgumentError("conv2d: stride " + std::to_string(how.stride));
     const Index n = x->dim(0), height = x->dim(1), width = x->dim(2), in = kernel[2], out = kernel[3];
     const Padding& pad = how.padding;
     const Index span_h = height + pad.top + pad.bottom - kernel[0], span_w = width + pad.left + pad.right - kernel[1];

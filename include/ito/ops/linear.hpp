@@ -12,9 +12,11 @@ namespace ito::ops {
 /// Throws ShapeError if the last axis of x is not I.
 template <class T>
 Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* bias = nullptr) {
+    if (weight.value.rank() != 2) throw ShapeError("linear: weight " + weight.value.shape().str() + " is not [out, in]");
     const Index in = weight.value.dim(1), out = weight.value.dim(0);
     if (x->rank() < 1 || x->dim(-1) != in)
         throw ShapeError("linear: weight " + weight.value.shape().str() + " on input " + x.shape().str());
+    if (bias) require_shape("linear: bias", {out}, bias->value.shape());
     Tape<T>* tape = x.tape();
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 

@@ -11,7 +11,7 @@ namespace ito {
 
 /// A UNet2D as the network that a sampler asks: x [N, H, W, C] at one level, sample k of class labels[k].
 /// Without labels the network has no classes. With guidance other than 1 every call also asks for the null class, in
-/// one batch of 2 N, and combines the two (see guide_halves).
+/// one batch of 2 N, and combines the two (see guide_halves). The network must outlive this value.
 template <class T>
 struct ClassConditional {
     const nn::UNet2D<T>& unet;
@@ -19,11 +19,15 @@ struct ClassConditional {
     double guidance = 1;
     Index null_class = -1;
 
-    /// Throws ArgumentError for guidance without a null class, ShapeError for x that does not fit the network.
+    /// Throws ArgumentError for guidance without labels or a null class, or for another number of labels; ShapeError for x
+    /// that does not fit the network.
     Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const {
-        const bool guided = guidance != 1 && !labels.empty();
-        if (guided && null_class < 0) throw ArgumentError("guidance needs a network that was trained with a null class");
         const auto n = static_cast<std::size_t>(x.dim(0));
+        if (!labels.empty() && labels.size() != n)
+            throw ArgumentError(std::to_string(labels.size()) + " class labels for " + std::to_string(n) + " samples");
+        const bool guided = guidance != 1;
+        if (guided && (null_class < 0 || labels.empty()))
+            throw ArgumentError("guidance needs class labels and a network that was trained with a null class");
         std::vector<Index> classes = labels;
         if (guided) classes.insert(classes.begin(), n, null_class);
         const std::vector<T> times(guided ? 2 * n : n, static_cast<T>(level.time));

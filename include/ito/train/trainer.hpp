@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -38,7 +40,7 @@ struct TrainingStep {
 template <class Model, class T = float>
 class Trainer {
   public:
-    /// Throws ArgumentError for options outside their range.
+    /// The module comes with its weights: see initialize. Throws ArgumentError for options outside their range.
     Trainer(Model model, const TrainerOptions& options) : model_(std::move(model)), ema_(model_), options_(options) {
         if (options.accumulate < 1) throw ArgumentError("accumulate must be at least 1, got " + std::to_string(options.accumulate));
         if (!(options.ema_decay >= 0 && options.ema_decay < 1)) throw ArgumentError("ema_decay must be in [0, 1)");
@@ -59,7 +61,8 @@ class Trainer {
 
     /// One update from loss(model, tape, part) -> Var<T> [1], called for part = steps() * accumulate and the next
     /// accumulate - 1 numbers; the loss keys its data and noise by that number. Throws NumericError, with nothing
-    /// changed, if a loss or the gradient is not finite.
+    /// changed, if a loss or the gradient is not finite; ShapeError for a loss that is not one number; ArgumentError for a
+    /// loss that does not depend on the module.
     template <class Loss>
     TrainingStep step(Loss&& loss) {
         std::vector<Tensor<T>> gradients(mean_.size());
@@ -69,6 +72,7 @@ class Trainer {
             Tape<T> tape;
             tape.enable_dropout(options_.seed ^ static_cast<std::uint64_t>(part) << 20);
             const Var<T> value = loss(std::as_const(model_), tape, part);
+            require_shape("loss", {1}, value.shape());
             const double number = static_cast<double>((*value)[0]);
             if (!std::isfinite(number))
                 throw NumericError("the loss of update " + std::to_string(step_ + 1) + " is " + std::to_string(number));
@@ -85,6 +89,8 @@ class Trainer {
         }
 
         double squares = 0;
+        if (std::all_of(gradients.begin(), gradients.end(), [](const Tensor<T>& g) { return g.empty(); }))
+            throw ArgumentError("the loss does not depend on the trainer's module: use the one that it is called with");
         for (const Tensor<T>& gradient : gradients)
             if (!gradient.empty()) squares += gradient.array().template cast<double>().square().sum();
         report.gradient_norm = std::sqrt(squares) / static_cast<double>(options_.accumulate);
@@ -144,11 +150,10 @@ class Trainer {
         });
         nn::for_each_parameter(loaded.ema_, [&](const std::string& name, Parameter<T>& p) { get("ema." + name, p.value); });
         if (file.names().size() != 4 * k) throw ConfigError(path.string() + ": belongs to another network with more parameters");
-        try {
-            loaded.step_ = std::stoll(note("step"));
-        } catch (const std::logic_error&) {
+        const std::string steps = note("step");
+        const auto [end, error] = std::from_chars(steps.data(), steps.data() + steps.size(), loaded.step_);
+        if (error != std::errc() || end != steps.data() + steps.size() || loaded.step_ < 0)
             throw FileError(path.string() + ": the number of steps is missing");
-        }
         *this = std::move(loaded);
     }
 
