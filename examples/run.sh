@@ -26,6 +26,7 @@ out=$root/samples.png
 given=" $* "
 default() { [[ $given == *" $1"[\ =]* ]] || arguments+=("$1" "$2"); }
 arguments=("$@")
+[ $# -gt 0 ] || arguments=(--guidance 2)
 default --model "$model"
 default --guidance 2
 default --out "$out"

@@ -84,7 +84,7 @@ refused "nothing to resume" checkpoint "$bin/train" --data data --out fresh --re
 refused "an empty data folder" empty "$bin/train" --data empty --out fresh "${tiny[@]}"
 refused "no updates" steps "$bin/train" --data data --out fresh --steps 0 "${tiny[@]}"
 refused "groups that do not divide" groups "$bin/train" --data data --out fresh --channels 6,16 --groups 4
-refused "data without labels" labels "$bin/evaluate" --model "$model" --data data
+refused "data without a held-out part" held-out "$bin/evaluate" --model "$model" --data data
 
 truncated=broken/unet/diffusion_pytorch_model.safetensors
 cp -r whole/model broken
