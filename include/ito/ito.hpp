@@ -18,6 +18,7 @@
 #include "ito/data/idx.hpp"
 #include "ito/data/open_dataset.hpp"
 #include "ito/data/preprocess.hpp"
+#include "ito/denoise/analytic.hpp"
 #include "ito/denoise/denoiser.hpp"
 #include "ito/denoise/estimate.hpp"
 #include "ito/denoise/guidance.hpp"
