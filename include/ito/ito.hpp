@@ -74,6 +74,7 @@
 #include "ito/sampler/heun.hpp"
 #include "ito/sampler/sample.hpp"
 #include "ito/sampler/sampler.hpp"
+#include "ito/sampler/step_control.hpp"
 #include "ito/schedule/betas.hpp"
 #include "ito/schedule/level.hpp"
 #include "ito/schedule/schedule.hpp"

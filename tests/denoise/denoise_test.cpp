@@ -131,3 +131,54 @@ TEST_CASE("guidance extrapolates from the unconditional output") {
     Guided guided{says_c, says_u, 2.5};
     CHECK(guided(u, NoiseLevel{})[0] == 6);
 }
+
+TEST_CASE("a denoiser can be asked about every sample at its own level") {
+    const std::vector<NoiseLevel> levels{{3, 0.8, 0.6}, {5, 0.6, 0.8}, {3, 0.8, 0.6}, {7, 0.1, 0.9}};
+    const std::span<const NoiseLevel> each(levels);
+    Tensor<double> x({4, 2, 3});
+    fill_normal(x, 1);
+    int calls = 0;
+    auto plain = [&](const Tensor<double>& shown, const NoiseLevel& level) {
+        ++calls;
+        Tensor<double> out(shown.shape());
+        out.array() = (shown.array() + level.time).sin();
+        return out;
+    };
+    struct PerSample {
+        Tensor<double> operator()(const Tensor<double>& shown, const NoiseLevel& level) const {
+            return (*this)(shown, std::vector<NoiseLevel>(static_cast<std::size_t>(shown.dim(0)), level));
+        }
+        Tensor<double> operator()(const Tensor<double>& shown, std::span<const NoiseLevel> at) const {
+            Tensor<double> out(shown.shape());
+            for (Index i = 0; i < shown.size(); ++i) out[i] = std::sin(shown[i] + at[static_cast<std::size_t>(i / 6)].time);
+            return out;
+        }
+    } per_sample;
+    for (const Reading& reading : {Reading{}, Reading{.prediction = Prediction::v, .clip = 0.7, .scaled_input = true},
+                                   Reading{.threshold = DynamicThreshold{0.8, 2}}}) {
+        Denoiser denoise{plain, reading};
+        Denoiser at_once{per_sample, reading};
+        calls = 0;
+        const auto said = denoise_each(denoise, x, each), at_once_said = denoise_each(at_once, x, each);
+        CHECK(calls == 3);
+        for (std::size_t k = 0; k < 4; ++k) {
+            const auto alone = denoise(x, levels[k]);
+            const auto expected = estimated_x0(x, alone), eps = estimated_eps(x, alone);
+            for (Index i = 6 * static_cast<Index>(k); i < 6 * static_cast<Index>(k) + 6; ++i) {
+                CHECK(estimated_x0(x, said)[i] == expected[i]);
+                CHECK(estimated_x0(x, at_once_said)[i] == Approx(expected[i]).epsilon(1e-12));
+                CHECK(estimated_eps(x, said)[i] == eps[i]);
+            }
+        }
+    }
+    calls = 0;
+    Denoiser denoise{plain, Reading{}};
+    const std::vector<NoiseLevel> equal(4, levels[0]);
+    denoise_each(denoise, x, std::span<const NoiseLevel>(equal));
+    CHECK(calls == 1);
+    CHECK_THROWS_AS(denoise_each(denoise, x, each.first(3)), ShapeError);
+
+    Guided guided{per_sample, per_sample, 2.0};
+    Denoiser both{guided, Reading{}};
+    CHECK(estimated_x0(x, denoise_each(both, x, each))[7] == Approx(estimated_x0(x, both(x, levels[1]))[7]));
+}

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <limits>
 #include <optional>
+#include <span>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "ito/denoise/thresholding.hpp"
 
@@ -47,34 +52,57 @@ std::pair<Tensor<T>, Tensor<T>> split_channels(const Tensor<T>& both, const Shap
 }
 }  // namespace detail
 
-/// What the output means for x at the level. Throws ShapeError for an output that does not fit x, ArgumentError where
-/// the prediction says nothing at this level (see decoding).
+namespace detail {
+inline Decoding decoding(const Reading& reading, const NoiseLevel& level) {
+    if (!reading.scaled_input) return ito::decoding(reading.prediction, level);
+    // The network saw x / s at the level (alpha / s, sigma / s); its score is that of x / s, too.
+    const double s = std::hypot(level.alpha, level.sigma);
+    Decoding decode = ito::decoding(reading.prediction, variance_preserving(level));
+    decode.x0_of_x /= s;
+    decode.eps_of_x /= s;
+    return decode;
+}
+
+/// An estimate with everything but its decoding.
 template <class T>
-Estimate<T> read(const Reading& reading, const Tensor<T>& x, const NoiseLevel& level, Tensor<T> output) {
+Estimate<T> undecoded(const Reading& reading, const Tensor<T>& x, Tensor<T> output) {
     Estimate<T> estimate;
     if (reading.learned_variance) {
         require_shape("network output with a learned variance", x.shape().with(-1, 2 * x.dim(-1)), output.shape());
-        std::tie(estimate.output, estimate.variance) = detail::split_channels(output, x.shape());
+        std::tie(estimate.output, estimate.variance) = split_channels(output, x.shape());
     } else {
         require_shape("network output", x.shape(), output.shape());
         estimate.output = std::move(output);
     }
-    if (reading.scaled_input) {
-        // The network saw x / s at the level (alpha / s, sigma / s); its score is that of x / s, too.
-        const double s = std::hypot(level.alpha, level.sigma);
-        estimate.decode = decoding(reading.prediction, variance_preserving(level));
-        estimate.decode.x0_of_x /= s;
-        estimate.decode.eps_of_x /= s;
-    } else {
-        estimate.decode = decoding(reading.prediction, level);
-    }
-    estimate.limit = reading.clip;
-    if (reading.threshold) {
-        estimate.limit = std::numeric_limits<double>::infinity();
-        apply(*reading.threshold, x, estimate);
-    }
+    estimate.limit = reading.threshold ? std::numeric_limits<double>::infinity() : reading.clip;
     return estimate;
 }
+}  // namespace detail
+
+/// What the output means for x at the level. Throws ShapeError for an output that does not fit x, ArgumentError where
+/// the prediction says nothing at this level (see decoding).
+template <class T>
+Estimate<T> read(const Reading& reading, const Tensor<T>& x, const NoiseLevel& level, Tensor<T> output) {
+    Estimate<T> estimate = detail::undecoded(reading, x, std::move(output));
+    estimate.decode = detail::decoding(reading, level);
+    if (reading.threshold) apply(*reading.threshold, x, estimate);
+    return estimate;
+}
+
+/// The same with sample k of x [N, ...] at levels[k].
+template <class T>
+Estimate<T> read(const Reading& reading, const Tensor<T>& x, std::span<const NoiseLevel> levels, Tensor<T> output) {
+    Estimate<T> estimate = detail::undecoded(reading, x, std::move(output));
+    for (const NoiseLevel& level : levels) estimate.decodes.push_back(detail::decoding(reading, level));
+    if (reading.threshold) apply(*reading.threshold, x, estimate);
+    return estimate;
+}
+
+/// A network that can be asked about every sample at a level of its own in one call.
+template <class N, class T>
+concept PerSampleNetwork = requires(N& network, const Tensor<T>& x, std::span<const NoiseLevel> levels) {
+    { network(x, levels) } -> std::convertible_to<Tensor<T>>;
+};
 
 /// A network together with how to read it. `Denoiser denoise{network, Reading{...}}`; a network given as an lvalue is
 /// referred to, not copied.
@@ -91,9 +119,64 @@ struct Denoiser {
         shown.array() = x.array() / static_cast<T>(std::hypot(level.alpha, level.sigma));
         return read(reading, x, level, Tensor<T>(network(std::as_const(shown), level)));
     }
+
+    /// Sample k at levels[k], where the network can do that. Throws ShapeError unless there is one level a sample.
+    template <class T>
+        requires PerSampleNetwork<std::remove_reference_t<NetworkType>, T>
+    Estimate<T> operator()(const Tensor<T>& x, std::span<const NoiseLevel> levels) {
+        const Index samples = x.rank() ? x.dim(0) : 1;
+        if (static_cast<Index>(levels.size()) != samples)
+            throw ShapeError(std::to_string(levels.size()) + " noise levels for a batch of shape " + x.shape().str());
+        if (!reading.scaled_input) return read(reading, x, levels, Tensor<T>(network(x, levels)));
+        Tensor<T> shown(x.shape());
+        const Index size = x.size() / std::max<Index>(1, samples);
+        for (Index k = 0; k < samples; ++k) {
+            const NoiseLevel& level = levels[static_cast<std::size_t>(k)];
+            shown.array().segment(k * size, size) = x.array().segment(k * size, size) / static_cast<T>(std::hypot(level.alpha, level.sigma));
+        }
+        return read(reading, x, levels, Tensor<T>(network(std::as_const(shown), levels)));
+    }
 };
 
 template <class NetworkType>
 Denoiser(NetworkType&&, Reading) -> Denoiser<NetworkType>;
+
+/// The estimate for sample k of x [N, ...] at levels[k], from any denoiser: in one call if all levels are equal or the
+/// network can be asked per sample, else in one call for each of the levels, of which each sample keeps its own.
+/// For samplers that choose steps sample by sample. Throws ShapeError unless there is one level a sample.
+template <class T, DenoiserOf<T> D>
+Estimate<T> denoise_each(D& denoise, const Tensor<T>& x, std::span<const NoiseLevel> levels) {
+    const Index samples = x.rank() ? x.dim(0) : 1, size = x.size() / std::max<Index>(1, samples);
+    if (static_cast<Index>(levels.size()) != samples || samples == 0)
+        throw ShapeError(std::to_string(levels.size()) + " noise levels for a batch of shape " + x.shape().str());
+    const auto same = [](const NoiseLevel& a, const NoiseLevel& b) { return a.time == b.time && a.alpha == b.alpha && a.sigma == b.sigma; };
+    if (std::all_of(levels.begin(), levels.end(), [&](const NoiseLevel& level) { return same(level, levels[0]); }))
+        return denoise(x, levels[0]);
+    if constexpr (requires { { denoise(x, levels) } -> std::same_as<Estimate<T>>; }) {
+        return denoise(x, levels);
+    } else {
+        Estimate<T> result;
+        std::vector<bool> known(levels.size());
+        for (std::size_t first = 0; first < levels.size(); ++first) {
+            if (known[first]) continue;
+            const Estimate<T> said = denoise(x, levels[first]);
+            require_shape("network output", x.shape(), said.output.shape());
+            if (first == 0) {
+                result = said;
+                result.decodes.resize(levels.size());
+            }
+            for (std::size_t k = first; k < levels.size(); ++k) {
+                if (known[k] || !same(levels[k], levels[first])) continue;
+                known[k] = true;
+                const auto row = static_cast<Index>(k);
+                result.decodes[k] = said.decodes.empty() ? said.decode : said.decodes[k];
+                result.output.array().segment(row * size, size) = said.output.array().segment(row * size, size);
+                if (!said.variance.empty()) result.variance.array().segment(row * size, size) = said.variance.array().segment(row * size, size);
+                if (!said.limits.empty()) result.limits[row] = said.limits[row];
+            }
+        }
+        return result;
+    }
+}
 
 }  // namespace ito

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "ito/core/parallel.hpp"
 #include "ito/denoise/prediction.hpp"
@@ -19,6 +22,7 @@ struct Estimate {
     Tensor<T> output;    // as x
     Tensor<T> variance;  // as x, from networks that learned it; else empty
     Decoding decode{};
+    std::vector<Decoding> decodes;  // [N] where every sample is at a level of its own, in place of decode; else empty
     double limit = std::numeric_limits<double>::infinity();  // of |x0|, for all samples
     Tensor<T> limits;                                        // [N], from dynamic thresholding: x0 is divided by it, too
 };
@@ -32,12 +36,15 @@ void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
     const Index samples = x.rank() ? x.dim(0) : 1, size = samples ? x.size() / samples : 0;
     const Index pieces = (size + piece - 1) / piece;
     const Index grain = std::max<Index>(1, piece / std::max<Index>(1, size));
-    const T a = static_cast<T>(estimate.decode.x0_of_x), b = static_cast<T>(estimate.decode.x0_of_out);
-    const T c = static_cast<T>(estimate.decode.eps_of_x), d = static_cast<T>(estimate.decode.eps_of_out);
+    if (!estimate.decodes.empty() && static_cast<Index>(estimate.decodes.size()) != samples)
+        throw ShapeError(std::to_string(estimate.decodes.size()) + " decodings for a batch of shape " + x.shape().str());
     const T *xs = x.data(), *outs = estimate.output.data();
     parallel_for(samples * pieces, grain, [&](Index begin, Index end) {
         for (Index p = begin; p < end; ++p) {
             const Index sample = p / pieces, start = p % pieces * piece;
+            const Decoding& decode = estimate.decodes.empty() ? estimate.decode : estimate.decodes[static_cast<std::size_t>(sample)];
+            const T a = static_cast<T>(decode.x0_of_x), b = static_cast<T>(decode.x0_of_out);
+            const T c = static_cast<T>(decode.eps_of_x), d = static_cast<T>(decode.eps_of_out);
             T limit = static_cast<T>(estimate.limit), gain = 1;
             if (!estimate.limits.empty()) {
                 limit = estimate.limits[sample];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <span>
+#include <type_traits>
 #include <utility>
 
 #include "ito/denoise/denoiser.hpp"
@@ -49,6 +51,14 @@ struct Guided {
         Tensor<T> said = conditional(x, level);
         if (weight == 1) return said;
         return guide<T>(std::move(said), unconditional(x, level), weight);
+    }
+
+    template <class T>
+        requires PerSampleNetwork<std::remove_reference_t<Conditional>, T> && PerSampleNetwork<std::remove_reference_t<Unconditional>, T>
+    Tensor<T> operator()(const Tensor<T>& x, std::span<const NoiseLevel> levels) {
+        Tensor<T> said = conditional(x, levels);
+        if (weight == 1) return said;
+        return guide<T>(std::move(said), unconditional(x, levels), weight);
     }
 };
 

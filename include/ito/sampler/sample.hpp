@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <stop_token>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "ito/core/progress.hpp"
@@ -16,7 +17,7 @@ namespace ito {
 template <class T>
 struct Seen {
     Progress progress;
-    const Interval& interval;  // the step just made
+    const Interval& interval;  // of the step just made
     const Tensor<T>& x;
 };
 
@@ -31,17 +32,24 @@ class Sampling {
     }
 
     bool done() const { return next_ == steps_.count(); }
+    /// In intervals; a sampler that chooses its own steps makes several in each.
     Progress progress() const { return {next_, steps_.count()}; }
     const Steps& steps() const { return steps_; }
     const Tensor<T>& x() const& { return x_; }
     Tensor<T> x() && { return std::move(x_); }
 
-    /// Makes the next step. Throws ArgumentError after the last one, NumericError if the last one leaves numbers that
-    /// are not finite, and whatever the network throws; x is then as before the step.
+    /// Makes the next step, which may end before the interval does if the sampler chooses its own. Throws ArgumentError
+    /// after the last one, NumericError if the last one leaves numbers that are not finite, and whatever the network and
+    /// the sampler throw; x is then as before the step.
     template <DenoiserOf<T> D, NoiseOf<T> Z>
     void step(D& denoise, Z& noise) {
         if (done()) throw ArgumentError("a step after the last of " + std::to_string(steps_.count()));
-        sampler_.step(x_, state_, steps_.intervals[static_cast<std::size_t>(next_)], denoise, noise);
+        const Interval& interval = steps_.intervals[static_cast<std::size_t>(next_)];
+        if constexpr (std::is_same_v<decltype(sampler_.step(x_, state_, interval, denoise, noise)), bool>) {
+            if (!sampler_.step(x_, state_, interval, denoise, noise)) return;
+        } else {
+            sampler_.step(x_, state_, interval, denoise, noise);
+        }
         ++next_;
         if (done() && !x_.array().isFinite().all())
             throw NumericError("sampling ended with numbers that are not finite after " + std::to_string(next_) + " steps");
@@ -53,8 +61,9 @@ class Sampling {
     void run(D& denoise, Z& noise, const std::stop_token& stop = {}, Observer&& observer = {}) {
         while (!done()) {
             stop_if_requested(stop, "sampling", progress());
+            const Interval& interval = steps_.intervals[static_cast<std::size_t>(next_)];
             step(denoise, noise);
-            observer(Seen<T>{progress(), steps_.intervals[static_cast<std::size_t>(next_ - 1)], x_});
+            observer(Seen<T>{progress(), interval, x_});
         }
     }
 

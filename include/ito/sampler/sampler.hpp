@@ -32,6 +32,8 @@ struct NoState {};
 ///   template <class T> using State = ...;     what it remembers between steps, copyable
 ///   template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
 ///   void step(Tensor<T>& x, State<T>& state, const Interval&, D& denoise, Z& noise) const;
+/// A sampler that chooses its own steps returns bool instead: whether it has reached the interval's end. Until then the
+/// loop calls it again for the same interval, and its state says how far it is.
 /// A step changes x and state only after the network has answered, so that a step that throws can be taken again.
 template <class S>
 concept Sampler = std::copyable<S> && requires { typename S::template State<float>; };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,11 @@ struct ClassConditional {
     /// Throws ArgumentError for guidance without labels or a null class, or for another number of labels; ShapeError for x
     /// that does not fit the network.
     Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const {
+        return (*this)(x, std::vector<NoiseLevel>(static_cast<std::size_t>(x.dim(0)), level));
+    }
+
+    /// The same with sample k at levels[k].
+    Tensor<T> operator()(const Tensor<T>& x, std::span<const NoiseLevel> levels) const {
         const auto n = static_cast<std::size_t>(x.dim(0));
         if (!labels.empty() && labels.size() != n)
             throw ArgumentError(std::to_string(labels.size()) + " class labels for " + std::to_string(n) + " samples");
@@ -30,7 +36,9 @@ struct ClassConditional {
             throw ArgumentError("guidance needs class labels and a network that was trained with a null class");
         std::vector<Index> classes = labels;
         if (guided) classes.insert(classes.begin(), n, null_class);
-        const std::vector<T> times(guided ? 2 * n : n, static_cast<T>(level.time));
+        std::vector<T> times;
+        for (int half = 0; half < (guided ? 2 : 1); ++half)
+            for (const NoiseLevel& level : levels) times.push_back(static_cast<T>(level.time));
         const Var<T> said = unet(Var<T>(guided ? twice(x) : x), times, classes);
         return guided ? guide_halves(*said, guidance) : *said;
     }
