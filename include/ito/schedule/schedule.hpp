@@ -96,16 +96,21 @@ class DiscreteSchedule {
 
 /// The variance-preserving SDE with linear beta(t), t in [0, 1]: Song et al., "Score-based generative modeling through
 /// stochastic differential equations" (2021), appendix B, equation 33. Their networks are told 999 t.
-struct ContinuousVp {
-    double beta_min = 0.1;
-    double beta_max = 20;
-    double label_scale = 999;
+template <class T>
+struct BasicVp {
+    T beta_min = T(0.1);
+    T beta_max = T(20);
+    T label_scale = T(999);
 
-    double log_alpha(double t) const { return -0.25 * t * t * (beta_max - beta_min) - 0.5 * t * beta_min; }
-    double alpha(double t) const { return std::exp(log_alpha(t)); }
-    double sigma(double t) const { return std::sqrt(-std::expm1(2 * log_alpha(t))); }
-    double last_time() const { return 1; }
-    double label(double t) const { return label_scale * t; }
+    constexpr T beta(T t) const { return beta_min + t * (beta_max - beta_min); }
+    constexpr T log_alpha(T t) const { return -t * (t * (beta_max - beta_min) / 4 + beta_min / 2); }
+    T alpha(T t) const { return std::exp(log_alpha(t)); }
+    T sigma(T t) const { return std::sqrt(-std::expm1(2 * log_alpha(t))); }
+    constexpr T drift(T t) const { return -beta(t) / 2; }
+    T diffusion(T t) const { return std::sqrt(beta(t)); }
+    constexpr T last_time() const { return 1; }
+    constexpr T label(T t) const { return label_scale * t; }
 };
+using ContinuousVp = BasicVp<double>;
 
 }  // namespace ito
