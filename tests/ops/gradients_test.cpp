@@ -7,6 +7,7 @@
 #include "ito/ops/dropout.hpp"
 #include "ito/ops/elementwise.hpp"
 #include "ito/ops/embedding.hpp"
+#include "ito/ops/fir.hpp"
 #include "ito/ops/group_norm.hpp"
 #include "ito/ops/linear.hpp"
 #include "ito/ops/loss.hpp"
@@ -128,6 +129,39 @@ TEST_CASE("gradients of elementwise operations and reshaping") {
     check_gradients([](const Vars& x) { return ops::scale_samples(x[0], numbers({2}, 3)); }, {numbers({2, 3}, 1)});
     check_gradients([](const Vars& x) { return ops::upsample_nearest(x[0]); }, {numbers({2, 2, 3, 2}, 1)});
     check_gradients([](const Vars& x) { return ops::average_pool(x[0]); }, {numbers({2, 4, 6, 2}, 1)});
+}
+
+TEST_CASE("gradients of FIR resampling") {
+    check_gradients([](const Vars& x) { return ops::fir_downsample(x[0]); }, {numbers({2, 4, 6, 2}, 1)});
+    check_gradients([](const Vars& x) { return ops::fir_upsample(x[0]); }, {numbers({2, 2, 3, 2}, 1)});
+}
+
+TEST_CASE("FIR resampling equals its definition") {
+    const double filter[] = {1 / 8.0, 3 / 8.0, 3 / 8.0, 1 / 8.0};
+    const Tensor<double> x = numbers({2, 6, 4, 3}, 1);
+    const Var<double> down = ops::fir_downsample<double>(x), up = ops::fir_upsample<double>(x);
+    REQUIRE(down.shape() == Shape{2, 3, 2, 3});
+    REQUIRE(up.shape() == Shape{2, 12, 8, 3});
+    // Down: y[o] = sum_k f[k] x[2o + k - 1]. Up: y[o] = 2 sum_k f[k] u[o + k - 2], u[2i] = x[i] and zero elsewhere.
+    const auto at = [&](Index n, Index h, Index w, Index c) { return h < 0 || w < 0 || h >= 6 || w >= 4 ? 0 : x(n, h, w, c); };
+    double worst = 0;
+    for (Index n = 0; n < 2; ++n)
+        for (Index h = 0; h < 12; ++h)
+            for (Index w = 0; w < 8; ++w)
+                for (Index c = 0; c < 3; ++c) {
+                    double halved = 0, doubled = 0;
+                    for (Index i = 0; i < 4; ++i)
+                        for (Index j = 0; j < 4; ++j) {
+                            const double weight = filter[i] * filter[j];
+                            halved += weight * at(n, 2 * h + i - 1, 2 * w + j - 1, c);
+                            const Index r = h + i - 2, s = w + j - 2;
+                            if (r % 2 == 0 && s % 2 == 0) doubled += 4 * weight * at(n, r / 2, s / 2, c);
+                        }
+                    if (h < 3 && w < 2) worst = std::max(worst, std::abs(halved - (*down)(n, h, w, c)));
+                    worst = std::max(worst, std::abs(doubled - (*up)(n, h, w, c)));
+                }
+    CHECK(worst < 1e-15);
+    CHECK_THROWS_AS(ops::fir_downsample<double>(numbers({1, 3, 4, 1}, 1)), ShapeError);
 }
 
 TEST_CASE("gradients of losses") {

@@ -36,7 +36,7 @@ struct ReadConfig {
     template <class T>
     static void read(const nlohmann::json& from, std::optional<T>& value) {
         if (from.is_null()) value.reset();
-        else value = from.get<T>();
+        else read(from, value.emplace());
     }
     static void read(const nlohmann::json& from, bool& value) {
         if (!from.is_boolean()) throw nlohmann::json::type_error::create(302, "not a boolean", static_cast<const nlohmann::json*>(nullptr));

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "ito/grad/tape.hpp"
@@ -20,7 +21,7 @@
 //     };
 //
 // Dotted names, loading, saving, counting, initialisation, EMA and optimizer state follow from that. Members of a vector
-// are named by their position; an empty optional has no names.
+// are named by their position; an empty optional has no names, and a variant has those of what it holds.
 namespace ito::nn {
 
 template <class M>
@@ -40,6 +41,10 @@ template <class>
 inline constexpr bool is_optional = false;
 template <class T>
 inline constexpr bool is_optional<std::optional<T>> = true;
+template <class>
+inline constexpr bool is_variant = false;
+template <class... T>
+inline constexpr bool is_variant<std::variant<T...>> = true;
 
 inline std::string joined(const std::string& prefix, std::string_view name) {
     return prefix.empty() ? std::string(name) : prefix + "." + std::string(name);
@@ -53,6 +58,8 @@ void walk(const std::string& name, Part& part, Enter& enter) {
         for (std::size_t i = 0; i < part.size(); ++i) walk(joined(name, std::to_string(i)), part[i], enter);
     } else if constexpr (is_optional<Plain>) {
         if (part) walk(name, *part, enter);
+    } else if constexpr (is_variant<Plain>) {
+        std::visit([&](auto& held) { walk(name, held, enter); }, part);
     } else {
         if (!enter(name, part)) return;
         if constexpr (!is_parameter<Plain>)

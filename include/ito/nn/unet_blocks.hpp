@@ -8,6 +8,7 @@
 #include "ito/ops/attention.hpp"
 #include "ito/ops/dropout.hpp"
 #include "ito/ops/elementwise.hpp"
+#include "ito/ops/fir.hpp"
 #include "ito/ops/resample.hpp"
 
 namespace ito::nn {
@@ -32,6 +33,7 @@ struct TimestepEmbedding {
 struct ResnetStyle {
     Index time_width = 0;
     Index groups = 32;
+    std::optional<Index> groups_out = {};  ///< of the second norm; empty: as the first
     double epsilon = 1e-5;
     ops::Activation activation = ops::Activation::silu;
     bool scale_shift = false;       ///< time conditions by scale and shift after the second norm, not by a sum before it
@@ -39,9 +41,10 @@ struct ResnetStyle {
     double output_divisor = 1;
 };
 
-enum class Resampling { none, down, up };
+enum class Resampling { none, down, up, fir_down, fir_up };
 
-/// Residual block with time conditioning (Ho et al. 2020, appendix B; resampling and scale-shift: Dhariwal and Nichol 2021).
+/// Residual block with time conditioning (Ho et al. 2020, appendix B; resampling and scale-shift: Dhariwal and Nichol
+/// 2021). With FIR resampling (Song et al. 2021, appendix H) the shortcut is convolved, too.
 /// x [N, H, W, in], activated time embedding [N, time_width] -> [N, H', W', out].
 template <class T>
 struct ResnetBlock {
@@ -55,13 +58,13 @@ struct ResnetBlock {
     ResnetBlock() = default;
     ResnetBlock(Index in, Index out, const ResnetStyle& style, Resampling resampling = Resampling::none)
         : norm1(in, style.groups, style.epsilon),
-          norm2(out, style.groups, style.epsilon),
+          norm2(out, style.groups_out.value_or(style.groups), style.epsilon),
           conv1(conv3x3<T>(in, out)),
           conv2(conv3x3<T>(out, out)),
           time_emb_proj(style.time_width, style.scale_shift ? 2 * out : out),
           style(style),
           resampling(resampling) {
-        if (in != out) conv_shortcut.emplace(in, out, 1);
+        if (in != out || resampling == Resampling::fir_down || resampling == Resampling::fir_up) conv_shortcut.emplace(in, out, 1);
     }
 
     Var<T> operator()(const Var<T>& input, const Var<T>& time) const {
@@ -85,8 +88,13 @@ struct ResnetBlock {
 
   private:
     Var<T> resample(const Var<T>& x) const {
-        if (resampling == Resampling::down) return ops::average_pool(x);
-        if (resampling == Resampling::up) return ops::upsample_nearest(x);
+        switch (resampling) {
+            case Resampling::none: return x;
+            case Resampling::down: return ops::average_pool(x);
+            case Resampling::up: return ops::upsample_nearest(x);
+            case Resampling::fir_down: return ops::fir_downsample(x);
+            case Resampling::fir_up: return ops::fir_upsample(x);
+        }
         return x;
     }
 };
@@ -102,17 +110,15 @@ struct AttentionBlock {
 
     AttentionBlock() = default;
 
-    /// groups = 0 leaves the norm out. Throws ConfigError if head_width does not divide the channels.
+    /// As many heads as fit into the channels. groups = 0 leaves the norm out. Throws ConfigError if no head fits.
     AttentionBlock(Index channels, Index head_width, Index groups, double epsilon, double output_divisor = 1)
-        : to_q(channels, channels),
-          to_k(channels, channels),
-          to_v(channels, channels),
-          to_out{Linear<T>(channels, channels)},
-          heads(head_width > 0 ? channels / head_width : 0),
-          output_divisor(output_divisor) {
-        if (heads < 1 || channels % head_width != 0)
-            throw ConfigError("attention heads of width " + std::to_string(head_width) + " do not divide " +
-                              std::to_string(channels) + " channels");
+        : heads(head_width > 0 ? channels / head_width : 0), output_divisor(output_divisor) {
+        if (heads < 1)
+            throw ConfigError("attention heads of width " + std::to_string(head_width) + " on " + std::to_string(channels) +
+                              " channels");
+        const Index inner = heads * head_width;
+        to_q = to_k = to_v = Linear<T>(channels, inner);
+        to_out = {Linear<T>(inner, channels)};
         if (groups > 0) group_norm.emplace(channels, groups, epsilon);
     }
 
