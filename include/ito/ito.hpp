@@ -7,6 +7,7 @@
 #include "ito/core/half.hpp"
 #include "ito/core/parallel.hpp"
 #include "ito/core/pool.hpp"
+#include "ito/core/profile.hpp"
 #include "ito/core/progress.hpp"
 #include "ito/core/random.hpp"
 #include "ito/core/shape.hpp"

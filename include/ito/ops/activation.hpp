@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ito/core/parallel.hpp"
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 
 namespace ito::ops {
@@ -65,6 +66,7 @@ inline constexpr Index elementwise_grain = 1 << 14;
 template <class T>
 Var<T> activate(const Var<T>& x, Activation kind) {
     if (kind == Activation::none) return x;
+    const Profile::Timer timer("activation", x.shape());
     Tensor<T> y(x.shape());
     parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
         std::copy(x->begin() + begin, x->begin() + end, y.begin() + begin);
@@ -72,6 +74,7 @@ Var<T> activate(const Var<T>& x, Activation kind) {
     });
     Tape<T>* tape = x.tape();
     auto pullback = [=](Tensor<T>& dy) {
+        const Profile::Timer timer("activation backward", x.shape());
         parallel_for(dy.size(), detail::elementwise_grain, [&](Index begin, Index end) {
             detail::multiply_by_derivative<T>(kind, {x->data() + begin, end - begin}, {dy.data() + begin, end - begin});
         });

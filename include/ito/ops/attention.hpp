@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ito/core/parallel.hpp"
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 
 namespace ito::ops {
@@ -49,6 +50,8 @@ Var<T> attention(const Var<T>& q, const Var<T>& k, const Var<T>& v, Index heads)
         return MutableHead(x.data() + i * x.dim(1) * x.dim(2) + h * width, x.dim(1), width, Eigen::OuterStride<>(x.dim(2)));
     };
 
+    const Index multiply_adds = n * lq * lk * (c + cv);
+    const Profile::Timer timer("attention", q.shape(), k.shape(), multiply_adds);
     Tensor<T> y({n, lq, cv});
     const Index blocks = (lq + detail::attention_block - 1) / detail::attention_block;
     parallel_for(n * heads * blocks, 1, [&](Index begin, Index end) {
@@ -63,6 +66,7 @@ Var<T> attention(const Var<T>& q, const Var<T>& k, const Var<T>& v, Index heads)
 
     Tape<T>* tape = common_tape(q, k, v);
     auto pullback = [=](Tensor<T>& dy) {
+        const Profile::Timer timer("attention backward", q.shape(), k.shape(), 2 * multiply_adds);
         Tensor<T> dq = Tensor<T>::zeros(q.shape()), dk = Tensor<T>::zeros(k.shape()), dv_ = Tensor<T>::zeros(v.shape());
         parallel_for(n * heads, 1, [&](Index begin, Index end) {
             for (Index piece = begin; piece < end; ++piece) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/matmul.hpp"
 #include "ito/simd/conv.hpp"
@@ -114,6 +115,8 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
         throw ShapeError("conv2d: input " + x.shape().str() + " is smaller than the kernel " + kernel.str());
     const Index out_h = span_h / how.stride + 1, out_w = span_w / how.stride + 1;
 
+    const Index multiply_adds = n * out_h * out_w * kernel.size();
+    const Profile::Timer timer("conv2d", x.shape(), kernel, multiply_adds);
     Tape<T>* tape = common_tape(x, per_sample, residual);
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
     const detail::ConvShape conv{n, height, width, in, out_h, out_w, kernel[0], kernel[1], pad.top, pad.left, how.stride};
@@ -130,6 +133,7 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     });
 
     auto pullback = [=](Tensor<T>& dy) {
+        const Profile::Timer timer("conv2d backward", x.shape(), w.shape(), multiply_adds * (x.tracked() + w.tracked()));
         const Tensor<T>& g = dy;
         if (x.tracked()) {
             const detail::ConvShape back{n,         out_h,     out_w,     out,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ito/core/parallel.hpp"
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/activation.hpp"
 
@@ -11,6 +12,7 @@ namespace ito::ops {
 template <class T>
 Var<T> add(const Var<T>& a, const Var<T>& b) {
     require_shape("add: second summand", a.shape(), b.shape());
+    const Profile::Timer timer("add", a.shape());
     Tensor<T> y(a.shape());
     parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
         const Index count = end - begin;
@@ -27,6 +29,7 @@ Var<T> add(const Var<T>& a, const Var<T>& b) {
 /// factor * x + offset.
 template <class T>
 Var<T> scale(const Var<T>& x, T factor, T offset = T(0)) {
+    const Profile::Timer timer("scale", x.shape());
     Tensor<T> y(x.shape());
     parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
         y.array().segment(begin, end - begin) = x->array().segment(begin, end - begin) * factor + offset;
@@ -55,6 +58,7 @@ Var<T> scale_samples(const Var<T>& x, const Tensor<T>& factors) {
 /// The same elements under another shape.
 template <class T>
 Var<T> reshape(const Var<T>& x, const Shape& shape) {
+    const Profile::Timer timer("reshape", x.shape());
     Tape<T>* tape = x.tape();
     return result_of(
         x->reshaped(shape), tape, [=](Tensor<T>& dy) { tape->add(x, std::move(dy).reshaped(x.shape())); }, x);
@@ -65,6 +69,7 @@ template <class T>
 Var<T> concat(const Var<T>& a, const Var<T>& b) {
     const Index ca = a->dim(-1), cb = b->dim(-1);
     require_shape("concat: second part", a.shape().with(-1, cb), b.shape());
+    const Profile::Timer timer("concat", a.shape(), b.shape());
     Tensor<T> y(a.shape().with(-1, ca + cb));
     parallel_for(y.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
         for (Index row = begin; row < end; ++row) {
@@ -74,6 +79,7 @@ Var<T> concat(const Var<T>& a, const Var<T>& b) {
     });
     Tape<T>* tape = common_tape(a, b);
     auto pullback = [=](Tensor<T>& dy) {
+        const Profile::Timer timer("concat backward", a.shape(), b.shape());
         Tensor<T> da(a.shape()), db(b.shape());
         parallel_for(dy.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
             for (Index row = begin; row < end; ++row) {

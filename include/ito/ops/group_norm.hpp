@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/activation.hpp"
 
@@ -48,6 +49,7 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
     const Index rows = x->size() ? x->size() / (n * channels) : 0, width = channels / groups;
     const Activation activation = how.activation;
 
+    const Profile::Timer timer("group norm", x.shape());
     Tape<T>* tape = common_tape(x, scale_shift);
     const Var<T> g = use(tape, gamma), b = use(tape, beta);
 
@@ -91,6 +93,7 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
     });
 
     auto pullback = [=, statistics = std::move(statistics)](Tensor<T>& dy) {
+        const Profile::Timer timer("group norm backward", x.shape());
         Tensor<T> sums({n, 2, channels});  // of da * normal and of da, over the rows of a sample
         Tensor<T> dx(x.shape());
         parallel_for(n, 1, [&](Index begin, Index end) {

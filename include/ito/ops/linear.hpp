@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/matmul.hpp"
 
@@ -17,6 +18,8 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     if (x->rank() < 1 || x->dim(-1) != in)
         throw ShapeError("linear: weight " + weight.value.shape().str() + " on input " + x.shape().str());
     if (bias) require_shape("linear: bias", {out}, bias->value.shape());
+    const Index multiply_adds = x->size() * out;
+    const Profile::Timer timer("linear", x.shape(), weight.value.shape(), multiply_adds);
     Tape<T>* tape = x.tape();
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 
@@ -26,7 +29,8 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
         else std::fill_n(row, out, T(0));
     });
 
-    auto pullback = [tape, x, w, b](Tensor<T>& dy) {
+    auto pullback = [tape, x, w, b, multiply_adds](Tensor<T>& dy) {
+        const Profile::Timer timer("linear backward", x.shape(), w.shape(), multiply_adds * (x.tracked() + w.tracked()));
         const Tensor<T>& g = dy;
         if (x.tracked()) {
             Tensor<T> dx(x.shape());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ito/core/parallel.hpp"
+#include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 
 namespace ito::ops {
@@ -59,6 +60,7 @@ void require_image(const char* what, const Var<T>& x, Index multiple) {
 template <class T>
 Var<T> upsample_nearest(const Var<T>& x) {
     detail::require_image("nearest upsampling", x, 1);
+    const Profile::Timer timer("nearest upsampling", x.shape());
     Tape<T>* tape = x.tape();
     return result_of(
         detail::spread_twofold(*x, T(1)), tape, [=](Tensor<T>& dy) { tape->add(x, detail::gather_twofold(dy, T(1))); }, x);
@@ -68,6 +70,7 @@ Var<T> upsample_nearest(const Var<T>& x) {
 template <class T>
 Var<T> average_pool(const Var<T>& x) {
     detail::require_image("average pooling", x, 2);
+    const Profile::Timer timer("average pooling", x.shape());
     Tape<T>* tape = x.tape();
     return result_of(
         detail::gather_twofold(*x, T(0.25)), tape,
