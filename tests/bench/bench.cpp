@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// Times a network on this machine and says how near it comes to what the machine can do.
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "allocations.hpp"
+#include "ito/core/profile.hpp"
+#include "measure.hpp"
+#include "program.hpp"
+#include "work.hpp"
+
+namespace {
+
+using bench::Index;
+using nlohmann::json;
+
+struct Options : bench::Settings {
+    int threads = 0;
+    double seconds = 2;
+    Index least = 3;
+    bool as_json = false, profile = false, serve = false;
+    std::string save, png;
+};
+
+/// The work with all that is known of it before it is timed.
+struct Prepared {
+    std::unique_ptr<bench::Work> work;
+    double before_load_mb = 0, load_ms = 0, first_ms = 0;
+    double flops = 0;  // in one run, see direct_flops
+};
+
+/// Operations of the direct algorithms that layers with weights stand for, two a multiply-add, as usually counted for
+/// networks; the products of activations in attention count only where nothing else is timed.
+double direct_flops(const ito::Profile& profile, bool network) {
+    double sum = 0;
+    for (const auto& row : profile.rows())
+        if (!network || !row.operation.starts_with("attention")) sum += 2 * row.multiply_adds;
+    return sum;
+}
+
+Prepared prepare(const Options& o) {
+    Prepared p;
+    p.before_load_mb = bench::resident_mb("VmRSS");
+    p.load_ms = bench::milliseconds([&] { p.work = bench::make_work(o); });
+    if (!o.save.empty()) p.work->save(o.save);
+    ito::Profile profile;
+    const ito::Profile::Scope scope(profile);
+    p.first_ms = bench::milliseconds([&] { p.work->run(); });
+    p.flops = direct_flops(profile, p.work->parameters() > 0);
+    return p;
+}
+
+json known(const Options& o, const Prepared& p, const ito::ThreadPool& pool) {
+    json j = {{"model", o.what == "attention" ? "attention" : o.model},
+              {"what", o.what},
+              {"batch", o.batch},
+              {"threads", pool.threads()},
+              {"precision", o.precision},
+              {"lanes", ito::simd::lanes},
+              {"parameters", p.work->parameters()},
+              {"gflop", p.flops * 1e-9},
+              {"before_load_mb", p.before_load_mb},
+              {"load_ms", p.load_ms},
+              {"first_ms", p.first_ms}};
+    if (o.what == "sample") j["steps"] = o.steps;
+    if (o.what == "attention") j["tokens"] = o.tokens;
+    return j;
+}
+
+/// Repeats, with the machine's peak measured before and after. The first run was made by prepare.
+json measure(const Options& o, Prepared& p) {
+    double peak = bench::peak_gflops(0.1);
+    std::vector<double> times;
+    times.reserve(1 << 20);
+    const Index allocations = bench::allocations, faults = bench::page_faults();
+    bench::repeat(o.seconds, o.least, times, [&] { p.work->run(); });
+    const auto steps = static_cast<double>(static_cast<Index>(times.size()) * p.work->steps());
+    const double allocated = static_cast<double>(bench::allocations - allocations) / steps;
+    const double faulted = static_cast<double>(bench::page_faults() - faults) / steps;
+    peak = std::max(peak, bench::peak_gflops(0.1));
+    const double best = bench::best(times), median = bench::median(times), gflops = p.flops / best * 1e-6;
+    return {{"repeats", times.size()},
+            {"median_ms", median},
+            {"best_ms", best},
+            {"gflops", gflops},
+            {"peak_gflops", peak},
+            {"percent_of_peak", 100 * gflops / peak},
+            {"peak_rss_mb", bench::resident_mb("VmHWM")},
+            {"allocations_per_step", allocated},
+            {"page_faults_per_step", faulted}};
+}
+
+/// Every operation of one run, the most expensive first; the best of five runs.
+json profile(Prepared& p) {
+    std::vector<ito::Profile::Row> rows;
+    double whole = 0;
+    for (int i = 0; i < 5; ++i) {
+        ito::Profile now;
+        const ito::Profile::Scope scope(now);
+        const double ms = bench::milliseconds([&] { p.work->run(); });
+        if (i > 0 && ms >= whole) continue;
+        whole = ms;
+        rows = now.rows();
+    }
+    std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+    json list = json::array();
+    double rest = whole;
+    for (const auto& row : rows) {
+        rest -= row.seconds * 1000;
+        list.push_back({{"operation", row.operation},
+                        {"input", row.input.str()},
+                        {"weight", row.weight.rank() ? row.weight.str() : ""},
+                        {"calls", row.calls},
+                        {"ms", row.seconds * 1000},
+                        {"percent", 100 * row.seconds * 1000 / whole},
+                        {"gflops", 2e-9 * row.multiply_adds / row.seconds}});
+    }
+    list.push_back({{"operation", "between operations"}, {"input", ""}, {"weight", ""}, {"calls", 1}, {"ms", rest}, {"percent", 100 * rest / whole}, {"gflops", 0.0}});
+    return list;
+}
+
+void print_table(const json& rows) {
+    std::printf("%-22s %-20s %-20s %6s %9s %6s %8s\n", "operation", "input", "weight", "calls", "ms", "%", "GF/s");
+    for (const json& row : rows)
+        std::printf("%-22s %-20s %-20s %6d %9.3f %6.1f %8.1f\n", row["operation"].get<std::string>().c_str(),
+                    row["input"].get<std::string>().c_str(), row["weight"].get<std::string>().c_str(), row["calls"].get<int>(),
+                    row["ms"].get<double>(), row["percent"].get<double>(), row["gflops"].get<double>());
+}
+
+/// Lines from stdin: "time SECONDS" answers with the milliseconds of the repeats that fit, "peak" with the machine's peak,
+/// "report" with what --json prints. So that another program can take turns with this one.
+void serve(const Options& o, Prepared& p, const ito::ThreadPool& pool) {
+    const auto answer = [](const json& j) { std::cout << j.dump() << std::endl; };
+    answer(known(o, p, pool));
+    for (std::string line; std::getline(std::cin, line);) {
+        if (line.rfind("time ", 0) == 0) {
+            std::vector<double> times;
+            bench::repeat(std::stod(line.substr(5)), 1, times, [&] { p.work->run(); });
+            answer(times);
+        } else if (line == "peak") {
+            answer(bench::peak_gflops(0.05));
+        } else if (line == "report") {
+            json j = known(o, p, pool);
+            j.update(measure(o, p));
+            answer(j);
+        } else {
+            answer({{"error", "unknown request '" + line + "'"}});
+        }
+    }
+}
+
+int run(const Options& o) {
+    if (o.batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(o.batch));
+    if (o.steps < 1) throw ito::ArgumentError("--steps must be at least 1, got " + std::to_string(o.steps));
+    if (o.size < 0 || o.tokens < 1) throw ito::ArgumentError("--size and --tokens must be positive");
+    ito::ThreadPool pool(o.threads);
+    const ito::ThreadPool::Scope scope(pool);
+    if (o.what == "peak") {
+        std::printf("{\"threads\": %d, \"peak_gflops\": %.1f}\n", pool.threads(), bench::peak_gflops(o.seconds));
+        return 0;
+    }
+    if (!o.png.empty()) {
+        const auto work = bench::make_work(o);
+        work->run();
+        work->write_picture(o.png);
+        return 0;
+    }
+    Prepared prepared = prepare(o);
+    if (o.serve) {
+        serve(o, prepared, pool);
+        return 0;
+    }
+    json j = known(o, prepared, pool);
+    j.update(measure(o, prepared));
+    if (o.profile) j["profile"] = profile(prepared);
+    if (o.as_json) {
+        std::printf("%s\n", j.dump(2).c_str());
+        return 0;
+    }
+    std::printf("%s %s, batch %lld, %s, %d threads: best %.2f ms, median %.2f ms, %.0f GF/s = %.0f%% of %.0f, %.0f MB, %.1f allocations a step\n",
+                o.model.c_str(), o.what.c_str(), static_cast<long long>(o.batch), o.precision.c_str(), pool.threads(), j["best_ms"].get<double>(),
+                j["median_ms"].get<double>(), j["gflops"].get<double>(), j["percent_of_peak"].get<double>(), j["peak_gflops"].get<double>(),
+                j["peak_rss_mb"].get<double>(), j["allocations_per_step"].get<double>());
+    if (o.profile) print_table(j["profile"]);
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Times a network on this machine.\n\nExample: bench --model cifar10 --batch 8 --threads 2 --profile", "bench");
+    Options o;
+    app.add_option("--model", o.model, "demo, cifar10 or a model folder")->capture_default_str();
+    app.add_option("--what", o.what, "forward, train, sample, attention (8 heads of 64) or peak (what the machine can do)")->capture_default_str();
+    app.add_option("--batch", o.batch, "Pictures at a time")->capture_default_str();
+    app.add_option("--threads", o.threads, "Threads (0: all)")->capture_default_str();
+    app.add_option("--precision", o.precision, "fp32, exact (no Winograd) or bf16")
+        ->check(CLI::IsMember({"fp32", "exact", "bf16"}))
+        ->capture_default_str();
+    app.add_option("--steps", o.steps, "DDIM steps of a sampling run")->capture_default_str();
+    app.add_option("--size", o.size, "Height and width (0: the model's)")->capture_default_str();
+    app.add_option("--tokens", o.tokens, "Length of the sequence for attention")->capture_default_str();
+    app.add_option("--seconds", o.seconds, "Time to spend on repeats")->capture_default_str();
+    app.add_option("--repeats", o.least, "Repeats at least")->capture_default_str();
+    app.add_flag("--json", o.as_json, "One JSON object");
+    app.add_flag("--profile", o.profile, "The time of every operation");
+    app.add_option("--save", o.save, "Folder for what goes in and comes out, for comparison");
+    app.add_option("--png", o.png, "Only draw the samples into this file, as a program would");
+    app.add_flag("--serve", o.serve, "Answer lines from stdin: time SECONDS, peak, report");
+    return program::run(app, argc, argv, [&] { return run(o); });
+}
