@@ -56,16 +56,11 @@ struct EulerMaruyama {
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
-        const double t = time_of(interval.from), dt = t - time_of(interval.to);
+        const double t = time_of(schedule, interval.from), dt = t - time_of(schedule, interval.to);
         const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
         const double f = drift(schedule, t), g = diffusion(schedule, t);
         const T of_x = static_cast<T>(1 - f * dt), of_eps = static_cast<T>(-g * g * dt / interval.from.sigma);
         ReverseDiffusion::advance(x, estimate, of_x, of_eps, interval.to.sigma > 0 || noisy_end ? g * std::sqrt(dt) : 0, interval, noise);
-    }
-
-  private:
-    double time_of(const NoiseLevel& level) const {
-        return level.sigma == 0 ? 0 : time_of_ratio(schedule, level.sigma / level.alpha);
     }
 };
 

@@ -59,6 +59,13 @@ double diffusion(const S& schedule, double t) {
     return std::sqrt(std::max(0.0, g2));
 }
 
+/// The time of a level of the schedule, found by its ratio sigma / alpha.
+template <Schedule S>
+double time_of(const S& schedule, const NoiseLevel& level) {
+    if (level.sigma == 0) return 0;
+    return level.alpha == 0 ? schedule.last_time() : time_of_ratio(schedule, level.sigma / level.alpha);
+}
+
 /// The probability-flow ODE in terms of what a denoiser says, dx/dt = f x - g^2 score / 2 = alpha' x0 + sigma' eps: the
 /// two slopes (Song et al. 2021, equation 13, with score = -eps / sigma). Finite where alpha = 0; not where sigma = 0.
 struct FlowRates {
