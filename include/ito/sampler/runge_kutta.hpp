@@ -94,7 +94,8 @@ RungeKuttaStep<T> runge_kutta_step(const Tableau<Stages>& tableau, Velocity& vel
             continue;
         }
         for (std::size_t k = 0; k < at.size(); ++k) at[k] = times[k] + tableau.c[stage] * sizes[k];
-        slopes.push_back(velocity(std::as_const(stage == 0 ? x : moved(tableau.a[stage])), std::span<const double>(at)));
+        const Tensor<T> here = moved(tableau.a[stage]);
+        slopes.push_back(velocity(here, std::span<const double>(at)));
         require_shape("velocity", x.shape(), slopes.back().shape());
     }
     RungeKuttaStep<T> result{moved(tableau.b), {}, slopes.front(), slopes.back()};
