@@ -21,6 +21,8 @@ struct DpmSolverMultistep {
     int order = 2;                // 1 to 3; the SDE with epsilon has no third
     bool data_prediction = true;  // ++: integrate x0; else epsilon, which cannot end at sigma = 0
     bool stochastic = false;      // the reverse SDE in place of the ODE
+    double eta = 1;               // of the SDE, how strong it is: its noise has eta times the variance at small steps
+    double noise = 1;             // of the SDE, the deviation of what it is given as noise (s_noise)
     /// Weight of the first derivative at second order: half of the zeroth's (midpoint), or the exact integral (heun).
     enum class Type { midpoint, heun } type = Type::midpoint;
     bool lower_order_final = true;  // with fewer than 15 steps the last ones are of order 2 and 1
@@ -28,6 +30,7 @@ struct DpmSolverMultistep {
     /// Reproduce the third order of the released codes, which takes the second derivative half as large as it is (and
     /// for the SDE adds another error), so that it converges with order 2 only.
     bool reference_third_order = false;
+    bool halved_third_order = false;  // only the first of these errors, as k-diffusion's 3M SDE
 
     /// The latest outputs, newest first, with the lambda where they were asked.
     template <class T>
@@ -38,7 +41,7 @@ struct DpmSolverMultistep {
     };
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
-    void step(Tensor<T>& x, State<T>& state, const Interval& interval, D& denoise, Z& noise) const {
+    void step(Tensor<T>& x, State<T>& state, const Interval& interval, D& denoise, Z& noise_of) const {
         if (order < 1 || order > 3 || (order == 3 && stochastic && !data_prediction))
             throw ArgumentError("DPM-Solver multistep has no order " + std::to_string(order) +
                                 (stochastic && !data_prediction ? " for the SDE with epsilon" : ""));
@@ -53,7 +56,7 @@ struct DpmSolverMultistep {
         Tensor<T> z;
         if (w.z != 0) {
             z = Tensor<T>(x.shape());
-            noise(z, interval);
+            noise_of(z, interval);
         }
 
         // m0 is what the network says now: x0, or epsilon, derived from x0 where that was clamped.
@@ -106,27 +109,27 @@ struct DpmSolverMultistep {
         Weights w{};
         double c0, c1, c2 = 0;
         if (data_prediction) {
-            // ++, equations 8 and 12 and appendix B; the SDE integrates e^{2 lambda} in place of e^{lambda}.
-            const double k = stochastic ? 2 * h : h;
+            // ++, equations 8 and 12 and appendix B; the SDE integrates e^{(1 + eta) lambda} in place of e^{lambda}.
+            const double k = stochastic ? (1 + eta) * h : h;
             const double phi = -std::expm1(-k);  // 1 - e^{-k}
-            w.x = sigma / interval.from.sigma * (stochastic ? std::exp(-h) : 1);
+            w.x = sigma / interval.from.sigma * (stochastic ? std::exp(-eta * h) : 1);
             c0 = alpha * phi;
             c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : k == 0 ? 0 : alpha * (1 - phi / k);  // D1 = h m'
             if (use == 3 && k != 0) {
                 const double rest = (phi - k) / (k * k);
-                c2 = alpha * (!reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
+                c2 = alpha * (halved_third_order ? rest + 0.5 : !reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
             }
-            if (stochastic) w.z = sigma * std::sqrt(std::max(0.0, phi));
+            if (stochastic) w.z = noise * sigma * std::sqrt(std::max(0.0, -std::expm1(-2 * eta * h)));
         } else {
             // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
             const double reached = alpha * interval.from.sigma / interval.from.alpha;  // sigma e^h
             const double psi = sigma == 0 ? reached : sigma * std::expm1(h);
-            const double twice = stochastic ? 2 : 1;
+            const double twice = stochastic ? 1 + eta : 1;
             w.x = alpha / interval.from.alpha;
             c0 = -twice * psi;
             c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : h == 0 ? 0 : -twice * (psi / h - sigma);
-            if (use == 3 && h != 0) c2 = (reference_third_order ? -1 : -2) * ((psi - sigma * h) / (h * h) - 0.5 * sigma);
-            if (stochastic) w.z = std::sqrt(std::max(0.0, reached * reached - sigma * sigma));
+            if (use == 3 && h != 0) c2 = (reference_third_order || halved_third_order ? -1 : -2) * ((psi - sigma * h) / (h * h) - 0.5 * sigma);
+            if (stochastic) w.z = noise * std::sqrt(eta * std::max(0.0, reached * reached - sigma * sigma));
         }
         w.m = {c0, 0, 0};
         if (use == 2) {

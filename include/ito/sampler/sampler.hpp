@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 
@@ -10,18 +11,25 @@
 namespace ito {
 
 /// Standard normal noise, independent from step to step: sample k's depends on the seed, first_sample + k and the
-/// index of the step, not on the batch around it.
+/// index of the step, not on the batch around it. The noise of the first part of a step is that of the Brownian path
+/// whose increment is the step's noise.
 struct WhiteNoise {
     std::uint64_t seed = 0;
     std::uint64_t first_sample = 0;
 
     template <class T>
     void operator()(Tensor<T>& z, const Interval& interval) const {
-        fill_normal(z, seed, first_sample, static_cast<std::uint32_t>(interval.index), Stream::step);
+        const auto index = static_cast<std::uint32_t>(interval.index);
+        fill_normal(z, seed, first_sample, index, Stream::step);
+        if (interval.share >= 1) return;
+        Tensor<T> bridge(z.shape());
+        fill_normal(bridge, seed, first_sample, index | 0x80000000u, Stream::step);
+        z.array() = static_cast<T>(std::sqrt(interval.share)) * z.array() + static_cast<T>(std::sqrt(1 - interval.share)) * bridge.array();
     }
 };
 
-/// Anything that fills z with the noise of an interval, N(0, 1) for white noise. Called at most once an interval.
+/// Anything that fills z with the noise of an interval, N(0, 1) for each element. A sampler asks at most once for a step
+/// and once for its first part.
 template <class Z, class T>
 concept NoiseOf = requires(Z& noise, Tensor<T>& z, const Interval& interval) { noise(z, interval); };
 

@@ -43,12 +43,36 @@ inline NoiseLevel variance_preserving(const NoiseLevel& level) {
 /// Variance-preserving level of the given noise-to-signal ratio sigma / alpha.
 inline NoiseLevel level_of_ratio(double time, double ratio) { return variance_preserving({time, 1, ratio}); }
 
+/// The level of the given ratio sigma / alpha between two others, with what they share: alpha = 1, alpha + sigma = 1 or
+/// alpha^2 + sigma^2 = 1 (also where they share none of these). Its time is linear in log ratio, as far as that is finite:
+/// only a guess, see TimedBy.
+inline NoiseLevel level_between(const NoiseLevel& from, const NoiseLevel& to, double ratio) {
+    const auto both = [&](auto measure) { return std::abs(measure(from) - 1) < 1e-5 && std::abs(measure(to) - 1) < 1e-5; };
+    const double high = from.sigma / from.alpha, low = to.sigma / to.alpha;
+    double time = from.time;
+    if (low > 0 && std::isfinite(high) && high != low)
+        time += (to.time - from.time) * std::log(ratio / high) / std::log(low / high);
+    if (both([](const NoiseLevel& level) { return level.alpha; })) return {time, 1, ratio};
+    if (both([](const NoiseLevel& level) { return level.alpha + level.sigma; })) return {time, 1 / (1 + ratio), ratio / (1 + ratio)};
+    return level_of_ratio(time, ratio);
+}
+
 /// One step of a sampler: from more noise to less. A sampler never asks where the levels came from.
 struct Interval {
     NoiseLevel from, to;
     Index index = 0;  // of `count` steps
     Index count = 1;
+    /// Where only the first part of step `index` is meant, how much of the signal-to-noise ratio that the step gains
+    /// lies in it: what noise needs to know to be that of one path.
+    double share = 1;
 };
+
+/// The part of a step up to a level within it.
+inline Interval first_part(const Interval& step, const NoiseLevel& level) {
+    const auto snr = [](const NoiseLevel& at) { return at.alpha * at.alpha / (at.sigma * at.sigma); };
+    const double gained = step.to.sigma == 0 ? std::numeric_limits<double>::infinity() : snr(step.to) - snr(step.from);
+    return {step.from, level, step.index, step.count, gained > 0 ? (snr(level) - snr(step.from)) / gained : 1};
+}
 
 /// What adding noise from `to` up to `from` does: x_from = alpha x_to + sqrt(variance) eps.
 struct Transition {

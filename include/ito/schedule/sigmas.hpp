@@ -85,6 +85,26 @@ inline std::vector<double> exponential_sigmas(double min, double max, Index coun
     return sigmas;
 }
 
+/// Log sigma falls as a power of the place: rho = 1 is exponential, more puts more of them near the smallest.
+inline std::vector<double> polyexponential_sigmas(double min, double max, Index count, double rho = 1) {
+    detail::require_sigmas(min, max, count);
+    std::vector<double> sigmas;
+    for (Index i = 0; i < count; ++i)
+        sigmas.push_back(min * std::pow(max / min, std::pow(1 - detail::ramp(i, count), rho)));
+    return sigmas;
+}
+
+/// The ratios of the variance-preserving SDE with beta(t) = beta_min + beta_d t, at times equally spaced from 1 to
+/// `first_time`: Karras et al. (2022), table 1. In precision T, which matters near time 0: k-diffusion's are in float.
+template <class T = double>
+std::vector<double> vp_sigmas(Index count, double beta_d = 19.9, double beta_min = 0.1, double first_time = 1e-3) {
+    detail::require_sigmas(first_time, 1, count);
+    std::vector<double> sigmas;
+    for (const T t : detail::equally_spaced<T>(1, first_time, count))
+        sigmas.push_back(static_cast<double>(std::sqrt(std::exp(static_cast<T>(beta_d) * (t * t) / 2 + static_cast<T>(beta_min) * t) - 1)));
+    return sigmas;
+}
+
 /// Quantiles of a Beta(a, b) distribution between the ends: Lee et al., "Beta sampling is all you need" (2024).
 inline std::vector<double> beta_sigmas(double min, double max, Index count, double a = 0.6, double b = 0.6) {
     detail::require_sigmas(min, max, count);
