@@ -38,27 +38,27 @@ void check_gradients(F&& f, std::vector<Tensor<double>> inputs, std::vector<Para
     REQUIRE(((*result).array() * seed.array()).sum() == Approx(value()).epsilon(1e-12));
     tape.backward(result, seed);
 
-    auto compare = [&](Tensor<double>& x, const Tensor<double>* gradient, const std::string& name) {
+    auto compare = [&](auto&& changed, const Tensor<double>* gradient, const std::string& name) {
         INFO(name);
         REQUIRE(gradient != nullptr);
-        REQUIRE(gradient->shape() == x.shape());
+        REQUIRE(gradient->shape() == changed().shape());
         double worst = 0, largest = gradient->array().abs().maxCoeff();
-        for (Index i = 0; i < x.size(); ++i) {
-            const double step = 1e-5, old = x[i];
-            x[i] = old + step;
+        for (Index i = 0; i < gradient->size(); ++i) {
+            const double step = 1e-5, old = changed()[i];
+            changed()[i] = old + step;
             const double above = value();
-            x[i] = old - step;
+            changed()[i] = old - step;
             const double below = value();
-            x[i] = old;
+            changed()[i] = old;
             worst = std::max(worst, std::abs((above - below) / (2 * step) - (*gradient)[i]));
         }
         CAPTURE(worst, largest);
         CHECK(worst <= 1e-7 * std::max(1.0, largest));
     };
     for (std::size_t i = 0; i < inputs.size(); ++i)
-        compare(inputs[i], tape.gradient(values[i]), "input " + std::to_string(i));
+        compare([&]() -> auto& { return inputs[i]; }, tape.gradient(values[i]), "input " + std::to_string(i));
     for (std::size_t i = 0; i < parameters.size(); ++i)
-        compare(parameters[i]->value, tape.gradient(*parameters[i]), "parameter " + std::to_string(i));
+        compare([&]() -> auto& { return parameters[i]->change(); }, tape.gradient(*parameters[i]), "parameter " + std::to_string(i));
 }
 
 }  // namespace ito::test

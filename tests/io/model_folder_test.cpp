@@ -22,7 +22,7 @@ nn::UNet2D<float> small_unet() {
     nn::UNet2D<float> unet(config);
     float value = 0;
     nn::for_each_parameter(unet, [&](const std::string&, auto& parameter) {
-        for (float& v : parameter.value) v = (value += 1) / 1024;
+        for (float& v : parameter.change()) v = (value += 1) / 1024;
     });
     return unet;
 }

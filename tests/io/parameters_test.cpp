@@ -39,7 +39,7 @@ Whole<T> counted() {
     Whole<T> module;
     T value = 0;
     nn::for_each_parameter(module, [&](const std::string&, auto& parameter) {
-        for (T& v : parameter.value) v = value += T(0.25);
+        for (T& v : parameter.change()) v = value += T(0.25);
     });
     return module;
 }
@@ -103,7 +103,7 @@ TEST_CASE("what does not fit is named, and nothing is changed") {
     const auto good = folder / "good", bad = folder / "bad";
     save_parameters(counted<float>(), good, DType::f32);
     auto module = counted<float>();
-    for (float& v : module.conv.bias.value) v = -1;
+    for (float& v : module.conv.bias.change()) v = -1;
     const auto before = module;
 
     write_changed(good, bad, [](auto& writer, const std::string& name, const auto& tensor) {

@@ -11,7 +11,7 @@ namespace {
 
 Tensor<float> product(const Tensor<float>& x, const Tensor<float>& w) {
     Tensor<float> y({x.dim(0), w.dim(1)});
-    simd::matrix_product(x.data(), x.dim(0), simd::PackedMatrix(w.data(), w.dim(0), w.dim(1), w.dim(1), 1), y.data(),
+    simd::matrix_product(x.data(), x.dim(0), simd::PackedMatrix(simd::WeightView::matrix(w.data(), w.dim(0), w.dim(1), w.dim(1), 1)), y.data(),
                          [&](Index, float* row) { std::fill_n(row, w.dim(1), 0.5f); });
     return y;
 }
@@ -40,7 +40,8 @@ TEST_CASE("a product equals its definition at ragged sizes") {
 
 TEST_CASE("a packed matrix may be read by columns") {
     const Tensor<float> w = random_floats({33, 20}, 1);
-    const simd::PackedMatrix rows(w.data(), 33, 20, 20, 1), columns(w.data(), 20, 33, 1, 20);
+    const auto view = simd::WeightView::matrix(w.data(), 33, 20, 20, 1);
+    const simd::PackedMatrix rows(view), columns(view.transposed());
     for (Index k = 0; k < 33; ++k)
         for (Index n = 0; n < 20; ++n) {
             REQUIRE(rows.row(n / rows.width(), k)[n % rows.width()] == w(k, n));

@@ -10,14 +10,9 @@
 #include <vector>
 
 #include "ito/core/tensor.hpp"
+#include "ito/grad/parameter.hpp"
 
 namespace ito {
-
-/// A tensor that training may change. Its address is its identity: gradients are looked up by it.
-template <class T>
-struct Parameter {
-    Tensor<T> value;
-};
 
 template <class T>
 class Tape;

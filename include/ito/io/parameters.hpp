@@ -81,7 +81,7 @@ void load_parameters(M& module, const SafeTensors& file) {
     M loaded = module;
     nn::for_each_parameter(loaded, [&](const std::string& name, auto& parameter) {
         using T = typename std::remove_cvref_t<decltype(parameter.value)>::value_type;
-        parameter.value = detail::kernel_to_memory(file.load<T>(name));
+        parameter.change() = detail::kernel_to_memory(file.load<T>(name));
     });
     module = std::move(loaded);
 }

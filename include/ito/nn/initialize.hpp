@@ -52,11 +52,11 @@ void initialize(M& module, std::uint64_t seed, std::span<const std::string_view>
             const bool silent = std::find(zero.begin(), zero.end(), last) != zero.end();
             const auto inputs = static_cast<double>(part.weight.value.size() / std::max<Index>(1, part.bias.value.size()));
             const double bound = silent ? 0 : 1 / std::sqrt(inputs);
-            detail::fill_scaled(part.weight.value, seed, name + ".weight", bound);
-            detail::fill_scaled(part.bias.value, seed, name + ".bias", bound);
+            detail::fill_scaled(part.weight.change(), seed, name + ".weight", bound);
+            detail::fill_scaled(part.bias.change(), seed, name + ".bias", bound);
             return false;
         } else if constexpr (detail::is_embedding<Part>) {
-            fill_normal(part.weight.value.span(), RandomKey{seed, detail::name_hash(name), 0, Stream::parameter});
+            fill_normal(part.weight.change().span(), RandomKey{seed, detail::name_hash(name), 0, Stream::parameter});
             return false;
         } else {
             return !detail::is_parameter<Part>;

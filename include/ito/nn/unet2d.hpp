@@ -177,9 +177,9 @@ UNet2D<T>::UNet2D(const UNet2DConfig& config) : config_(config) {
     Index time_in = channels[0];
     if (config.time_embedding_type == "fourier") {
         time_frequencies_.emplace();
-        time_frequencies_->weight.value = Tensor<T>({channels[0]});
-        fill_normal(time_frequencies_->weight.value.span(), RandomKey{0, 0, 0, Stream::parameter});
-        time_frequencies_->weight.value.array() *= T(16);
+        time_frequencies_->weight.change() = Tensor<T>({channels[0]});
+        fill_normal(time_frequencies_->weight.change().span(), RandomKey{0, 0, 0, Stream::parameter});
+        time_frequencies_->weight.change().array() *= T(16);
         time_in = 2 * channels[0];
     } else if (config.time_embedding_type == "learned") {
         time_table_.emplace(*config.num_train_timesteps, channels[0]);

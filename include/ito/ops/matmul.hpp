@@ -7,6 +7,7 @@
 
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
+#include "ito/grad/parameter.hpp"
 #include "ito/simd/gemm.hpp"
 #include "ito/simd/gemm_transposed.hpp"
 
@@ -17,6 +18,22 @@ namespace ito::ops::detail {
 template <class T>
 inline constexpr bool has_kernels = std::is_same_v<T, float>;
 
+/// Forms of a weight that are kept beside it, of the convolution and of its transpose.
+template <class Kernel>
+struct Forward {
+    Kernel kernel;
+};
+template <class Kernel>
+struct Backward {
+    Kernel kernel;
+};
+
+/// The weight as a kernel wants it, made once.
+template <class Kernel>
+const Kernel& kernel_of(const Parameter<float>& weight, const simd::WeightView& view, bool transposed) {
+    if (transposed) return weight.derived<Backward<Kernel>>([&] { return Backward<Kernel>{Kernel(view.transposed())}; }).kernel;
+    return weight.derived<Forward<Kernel>>([&] { return Forward<Kernel>{Kernel(view)}; }).kernel;
+}
 
 /// Rows that one thread takes at a time, so that a piece has about a million multiply-adds.
 inline Index rows_per_piece(Index depth, Index columns) {
@@ -53,19 +70,21 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
     });
 }
 
-/// y [rows, O] = start + x [rows, I] times the matrix [I, O] whose element (i, o) is at w[i * row_stride + o * column_stride];
-/// one of the strides is 1. start(m, row) writes the start values of row m.
+/// y [rows, O] = start + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight.
+/// start(m, row) writes the start values of row m.
 template <class T, class Start>
-void product(const MatrixMap<const T>& x, const T* w, Index row_stride, Index column_stride, MatrixMap<T> y, Start&& start) {
-    const Index in = x.cols(), out = y.cols();
+void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, MatrixMap<T> y, Start&& start) {
+    const Index out = weight.value.dim(0), in = weight.value.dim(1);
     if constexpr (has_kernels<T>) {
-        simd::matrix_product(x.data(), x.rows(), {w, in, out, row_stride, column_stride}, y.data(), start);
+        const auto view = simd::WeightView::matrix(weight.value.data(), in, out, 1, in);
+        simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), start);
     } else {
+        const MatrixMap<const T> w = weight.value.matrix();
         parallel_for(y.rows(), rows_per_piece(in, out), [&](Index begin, Index end) {
             auto rows = y.middleRows(begin, end - begin);
-            for (Index row = begin; row < end; ++row) start(row, y.data() + row * out);
-            if (column_stride == 1) rows.noalias() += x.middleRows(begin, end - begin) * MatrixMap<const T>(w, in, out);
-            else rows.noalias() += x.middleRows(begin, end - begin) * MatrixMap<const T>(w, out, in).transpose();
+            for (Index row = begin; row < end; ++row) start(row, y.data() + row * y.cols());
+            if (transposed) rows.noalias() += x.middleRows(begin, end - begin) * w;
+            else rows.noalias() += x.middleRows(begin, end - begin) * w.transpose();
         });
     }
 }

@@ -3,30 +3,12 @@
 
 #include <vector>
 
+#include "ito/simd/conv_shape.hpp"
 #include "ito/simd/gemm.hpp"
 #include "ito/simd/gemm_transposed.hpp"
 
 // Convolutions as products of gathered rows: a row is a pixel of the result, a tap is a pixel of the kernel.
 namespace ito::simd {
-
-/// Pixel (h, w) of the image that is made collects, for each tap (i, j), pixel (h * step + i - top) / dilation of the
-/// image that is read, likewise for w, or zeros where that is no pixel. dilation 1 is a convolution of stride step;
-/// step 1 and dilation s is the transpose of a convolution of stride s.
-struct ConvShape {
-    Index images;
-    Index height, width, channels;   // of the image that is read
-    Index out_height, out_width;     // of the image that is made
-    Index kernel_h, kernel_w;
-    Index top, left;
-    Index step = 1, dilation = 1;
-
-    Index taps() const { return kernel_h * kernel_w; }
-    Index depth() const { return taps() * channels; }
-
-    bool pointwise() const {
-        return taps() == 1 && step == 1 && dilation == 1 && top == 0 && left == 0 && height == out_height && width == out_width;
-    }
-};
 
 namespace detail {
 
@@ -180,7 +162,7 @@ inline void convolve_weight_gradient(const ConvShape& shape, const float* x, con
     Tensor<float> patches({copies ? outer_rows : 0, shape.depth()});
     for (Index at = begin; at < end; at += outer_rows) {
         const Index rows = std::min(outer_rows, end - at);
-        const PackedMatrix g(dy + at * columns, rows, columns, columns, 1);
+        const PackedMatrix g(WeightView::matrix(dy + at * columns, rows, columns, columns, 1));
         pixels.sources(x, at, at + rows, zeros.data(), a.data(), rows);
         if (copies) {
             const float** joined = a.data() + shape.taps() * rows;

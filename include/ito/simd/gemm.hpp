@@ -6,6 +6,7 @@
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
 #include "ito/simd/lanes.hpp"
+#include "ito/simd/weight_view.hpp"
 
 // Products of gathered rows with a packed matrix:
 //
@@ -31,18 +32,18 @@ class PackedMatrix {
   public:
     PackedMatrix() = default;
 
-    /// Element (k, n) is at matrix[k * row_stride + n * column_stride].
-    PackedMatrix(const float* matrix, Index depth, Index columns, Index row_stride, Index column_stride)
-        : depth_(depth), columns_(columns), width_(columns <= lanes ? lanes : tile_vectors * lanes) {
-        panels_ = Tensor<float>({panels(), depth, width_});
-        parallel_for(panels() * depth, std::max<Index>(64, (1 << 15) / width_), [&](Index begin, Index end) {
+    /// Row t * w.in + c holds the weights of tap t and channel c.
+    explicit PackedMatrix(const WeightView& w)
+        : depth_(w.taps * w.in), columns_(w.out), width_(columns_ <= lanes ? lanes : tile_vectors * lanes) {
+        panels_ = Tensor<float>({panels(), depth_, width_});
+        parallel_for(panels() * depth_, std::max<Index>(64, (1 << 15) / width_), [&](Index begin, Index end) {
             for (Index line = begin; line < end; ++line) {
-                const Index first = line / depth * width_, count = std::min(width_, columns - first);
-                const float* from = matrix + line % depth * row_stride + first * column_stride;
+                const Index k = line % depth_, first = line / depth_ * width_, count = std::min(width_, columns_ - first);
+                const float* from = w.first + k / w.in * w.tap_stride + k % w.in * w.in_stride + first * w.out_stride;
                 float* to = panels_.data() + line * width_;
-                if (column_stride == 1) std::copy_n(from, count, to);
+                if (w.out_stride == 1) std::copy_n(from, count, to);
                 else
-                    for (Index n = 0; n < count; ++n) to[n] = from[n * column_stride];
+                    for (Index n = 0; n < count; ++n) to[n] = from[n * w.out_stride];
                 std::fill(to + count, to + width_, 0.0f);
             }
         });

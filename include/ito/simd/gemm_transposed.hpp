@@ -78,7 +78,7 @@ inline void transposed_product(const float* x, Index rows, Index channels, const
     for (Index begin = 0; begin < rows; begin += outer_rows) {
         const Index count = std::min(outer_rows, rows - begin);
         for (Index r = 0; r < count; ++r) a[r] = x + (begin + r) * channels;
-        outer_products(count, 1, channels, a.data(), PackedMatrix(g + begin * columns, count, columns, columns, 1), sums);
+        outer_products(count, 1, channels, a.data(), PackedMatrix(WeightView::matrix(g + begin * columns, count, columns, columns, 1)), sums);
     }
 }
 

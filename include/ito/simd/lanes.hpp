@@ -67,6 +67,27 @@ ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return a * b
 ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return c - a * b; }
 #endif
 
+/// Registers of floats that the machine has: what the accumulators of a kernel must fit into.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int registers = 32;
+#else
+inline constexpr int registers = 16;
+#endif
+
+/// The first `count` of a register's floats, the others zero; all of them where count >= lanes.
+ITO_SIMD_INLINE Floats load_part(const float* p, Index count) {
+    if (count >= lanes) return load(p);
+    alignas(64) float room[lanes] = {};
+    for (Index i = 0; i < count; ++i) room[i] = p[i];
+    return load(room);
+}
+ITO_SIMD_INLINE void store_part(Floats v, float* p, Index count) {
+    if (count >= lanes) return store(v, p);
+    alignas(64) float room[lanes];
+    store(v, room);
+    for (Index i = 0; i < count; ++i) p[i] = room[i];
+}
+
 /// f(0), f(1), .. f(N - 1) with the index a constant: an array of registers stays in registers only if every loop over
 /// it is unrolled.
 template <int N, class F>

@@ -103,7 +103,7 @@ class Trainer {
         std::size_t k = 0;
         nn::for_each_parameter(model_, [&](const std::string&, Parameter<T>& p) {
             if (!gradients[k].empty())
-                options_.optimizer.update(p.value, gradients[k], mean_[k], square_[k], step_, report.learning_rate, scale);
+                options_.optimizer.update(p.change(), gradients[k], mean_[k], square_[k], step_, report.learning_rate, scale);
             ++k;
         });
         average();
@@ -144,11 +144,11 @@ class Trainer {
         };
         std::size_t k = 0;
         nn::for_each_parameter(loaded.model_, [&](const std::string& name, Parameter<T>& p) {
-            get("model." + name, p.value);
+            get("model." + name, p.change());
             get("mean." + name, loaded.mean_[k]);
             get("square." + name, loaded.square_[k++]);
         });
-        nn::for_each_parameter(loaded.ema_, [&](const std::string& name, Parameter<T>& p) { get("ema." + name, p.value); });
+        nn::for_each_parameter(loaded.ema_, [&](const std::string& name, Parameter<T>& p) { get("ema." + name, p.change()); });
         if (file.names().size() != 4 * k) throw ConfigError(path.string() + ": belongs to another network with more parameters");
         const std::string steps = note("step");
         const auto [end, error] = std::from_chars(steps.data(), steps.data() + steps.size(), loaded.step_);
@@ -166,7 +166,7 @@ class Trainer {
                                [&](const std::string&, const Parameter<T>& p) { current.push_back(&p.value); });
         std::size_t k = 0;
         nn::for_each_parameter(ema_, [&](const std::string&, Parameter<T>& p) {
-            p.value.array() += static_cast<T>(1 - decay) * (current[k]->array() - p.value.array());
+            p.change().array() += static_cast<T>(1 - decay) * (current[k]->array() - p.value.array());
             ++k;
         });
     }

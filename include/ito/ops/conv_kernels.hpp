@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "ito/ops/conv_plain.hpp"
+#include "ito/simd/conv.hpp"
+#include "ito/simd/precision.hpp"
+#include "ito/simd/winograd_gradient.hpp"
+
+// Which kernel computes a convolution: the one place where that is chosen.
+namespace ito::ops::detail {
+
+enum class ConvAlgorithm { direct, winograd2, winograd4 };
+
+/// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for a matrix
+/// product at the points of every tile, for seeing inputs and results at the points, and for reading more weights.
+struct ConvCost {
+    double vectors;            // registers of one pixel's result
+    const ConvShape& shape;
+
+    double direct() const {
+        const double pixels = static_cast<double>(shape.out_height * shape.out_width);
+        return pixels * vectors * (0.55 * static_cast<double>(shape.depth()) + 4);
+    }
+    double winograd(Index tile, double a_vector, double bytes_a_cycle) const {
+        const double points = static_cast<double>((tile + 2) * (tile + 2)), channels = static_cast<double>(shape.channels);
+        const double tiles = static_cast<double>(((shape.out_height + tile - 1) / tile) * ((shape.out_width + tile - 1) / tile));
+        const double product = points * vectors * (0.55 * channels + 4), seen = a_vector * (channels / simd::lanes + vectors);
+        return tiles * (product + seen) + points * channels * vectors * simd::lanes * 4 / bytes_a_cycle;
+    }
+};
+
+/// The cheapest algorithm for one image. It does not depend on the number of images or threads, so that a sample has the
+/// same bits in any batch; the price is at small images, where a batch would share the weights of a larger tile.
+inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision precision) {
+    const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.step == 1 && s.dilation == 1;
+    if (!fits || precision == Precision::exact) return ConvAlgorithm::direct;
+    const ConvCost cost{static_cast<double>((out + simd::lanes - 1) / simd::lanes), s};
+    const double direct = cost.direct(), two = cost.winograd(2, 60, 8), four = cost.winograd(4, 130, 8);
+    if (direct <= std::min(two, four)) return ConvAlgorithm::direct;
+    return two <= four ? ConvAlgorithm::winograd2 : ConvAlgorithm::winograd4;
+}
+
+/// y [images, out_height, out_width, out] = addends + convolution of x with the weight [kh, kw, I, O], or with its
+/// transpose, which reads O channels and makes I.
+template <class T>
+void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool transposed, const Addends<T>& addends, T* y,
+              Precision precision) {
+    const Index in = weight.value.dim(2), out = weight.value.dim(3), made = transposed ? in : out;
+    if constexpr (has_kernels<T>) {
+        const auto view = simd::WeightView::kernel(weight.value.data(), s.taps(), in, out);
+        switch (choose_algorithm(s, made, precision)) {
+            case ConvAlgorithm::winograd2:
+                return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<2>>(weight, view, transposed), y, addends);
+            case ConvAlgorithm::winograd4:
+                return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<4>>(weight, view, transposed), y, addends);
+            case ConvAlgorithm::direct: break;
+        }
+        simd::convolve(s, x, kernel_of<simd::PackedMatrix>(weight, view, transposed), y,
+                       [&](Index row, T* to) { start_pixel(s, addends, row, made, to); });
+    } else {
+        if (transposed) convolve_plainly(s, x, flipped(weight.value).data(), made, addends, y);
+        else convolve_plainly(s, x, weight.value.data(), made, addends, y);
+    }
+}
+
+/// Gradient of the weight [kh, kw, I, O] from x and dy [.., O].
+template <class T>
+Tensor<T> weight_gradient(const ConvShape& s, const T* x, const Tensor<T>& dy, const Shape& shape, Precision precision) {
+    const MatrixMap<const T> g = dy.matrix();
+    if constexpr (has_kernels<T>) {
+        if (choose_algorithm(s, g.cols(), precision) != ConvAlgorithm::direct) {
+            Tensor<T> gradient(shape);
+            if (s.out_height > 2 || s.out_width > 2) simd::winograd_weight_gradient<4>(s, x, g.data(), g.cols(), gradient.data());
+            else simd::winograd_weight_gradient<2>(s, x, g.data(), g.cols(), gradient.data());
+            return gradient;
+        }
+    }
+    return sum_over_rows<T>(g.rows(), shape, [&](Index begin, Index end, Tensor<T>& sum) {
+        if constexpr (has_kernels<T>) simd::convolve_weight_gradient(s, x, g.data(), g.cols(), begin, end, sum.data());
+        else add_plain_weight_gradient(s, x, g, begin, end, sum.data());
+    });
+}
+
+}  // namespace ito::ops::detail

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include "ito/core/tensor.hpp"
+#include "ito/simd/lanes.hpp"
+
+// Products of dense matrices in one thread, for what works at many small matrices of the same size at a time.
+namespace ito::simd {
+
+// A tile is as large as the registers allow: 6 x 16 with 16 of them (AVX2), 6 x 64 with 32 (AVX-512).
+inline constexpr int dense_rows = 6;
+inline constexpr int dense_vectors = registers == 32 ? 4 : 2;
+
+/// `count` floats that are `stride` apart, the rest of the register zero.
+ITO_SIMD_INLINE Floats load_strided(const float* p, Index stride, Index count) {
+    if (stride == 1) return load_part(p, count);
+    alignas(64) float room[lanes] = {};
+    for (Index i = 0; i < std::min<Index>(lanes, count); ++i) room[i] = p[i * stride];
+    return load(room);
+}
+
+/// Matrices [depth, columns], cut into panels of a tile's columns, the last one as narrow as whole registers allow:
+/// [panel][matrix][depth][width]. Matrices stand a cache line off a multiple of their size, see PointRoom.
+class PanelStack {
+  public:
+    PanelStack() = default;
+
+    /// Uninitialised.
+    PanelStack(Index columns, Index depth, Index matrices)
+        : columns_(columns), depth_(depth), matrices_(matrices), values_({panels() * panel_size()}) {}
+
+    static PanelStack zeros(Index columns, Index depth, Index matrices) {
+        PanelStack stack(columns, depth, matrices);
+        std::fill_n(stack.values_.data(), stack.values_.size(), 0.0f);
+        return stack;
+    }
+
+    Index columns() const { return columns_; }
+    Index depth() const { return depth_; }
+    Index panels() const { return (columns_ + full - 1) / full; }
+    Index first_column(Index panel) const { return panel * full; }
+    int vectors(Index panel) const {
+        return static_cast<int>(std::min<Index>(dense_vectors, (columns_ - first_column(panel) + lanes - 1) / lanes));
+    }
+    Index width(Index panel) const { return vectors(panel) * lanes; }
+
+    /// Row k of a matrix of a panel: width(panel) floats; the rows below follow.
+    float* row(Index panel, Index matrix, Index k) {
+        return values_.data() + panel * panel_size() + matrix * (depth_ * width(panel) + 16) + k * width(panel);
+    }
+    const float* row(Index panel, Index matrix, Index k) const { return const_cast<PanelStack*>(this)->row(panel, matrix, k); }
+
+  private:
+    static constexpr Index full = dense_vectors * lanes;
+    Index panel_size() const { return matrices_ * (depth_ * full + 16); }
+
+    Index columns_ = 0, depth_ = 0, matrices_ = 0;
+    Tensor<float> values_;
+};
+
+namespace detail {
+
+/// y [Rows, Vectors * lanes] = or += a b. Element (r, k) of a is at a[r * row_step + k * depth_step]; one of the steps is 1.
+template <int Rows, int Vectors, bool Transposed>
+ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, Index depth, float* y, bool adds) {
+    constexpr Index width = Vectors * lanes;
+    Floats sum[Rows][Vectors];
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = broadcast(0); });
+    });
+    if (adds)
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = load(y + r * width + v * lanes); });
+        });
+    const float* at[Rows];
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) { at[r] = a + (Transposed ? r : r * a_step); });
+    for (Index k = 0; k < depth; ++k, b += width) {
+        Floats right[Vectors];
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+            const Floats left = broadcast(at[Transposed ? 0 : r][Transposed ? r : k]);
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
+        });
+        if constexpr (Transposed) at[0] += a_step;
+    }
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { store(sum[r][v], y + r * width + v * lanes); });
+    });
+}
+
+template <int Vectors, bool Transposed>
+void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index depth, float* y, bool adds) {
+    const Index tiles = (rows + dense_rows - 1) / dense_rows;
+    for (Index tile = 0; tile < tiles; ++tile) {
+        const Index row = tile * rows / tiles, height = (tile + 1) * rows / tiles - row;
+        unrolled<dense_rows>([&](auto last) {
+            if (last + 1 == height)
+                dense_tile<last + 1, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
+                                                          y + row * Vectors * lanes, adds);
+        });
+    }
+}
+
+/// Depth of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
+inline constexpr Index dense_depth = registers == 32 ? 128 : 256;
+
+template <bool Transposed>
+void any_panel(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y, bool adds) {
+    for (Index k = 0; k < depth; k += dense_depth) {
+        const Index count = std::min(dense_depth, depth - k);
+        unrolled<dense_vectors>([&](auto last) {
+            if (last + 1 == vectors)
+                dense_panel<last + 1, Transposed>(a + k * (Transposed ? a_step : 1), a_step, rows, b + k * vectors * lanes,
+                                                  count, y, adds || k > 0);
+        });
+    }
+}
+
+}  // namespace detail
+
+/// y [rows, width] = a [rows, depth] b [depth, width] in this thread, with width = vectors * lanes; rows of a are a_step
+/// apart. Every element is summed in the order of depth, by one multiply-add each.
+inline void panel_product(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y) {
+    detail::any_panel<false>(a, a_step, rows, b, vectors, depth, y, false);
+}
+
+/// y [rows, width] += a [depth, rows] transposed times b [depth, width], likewise.
+inline void add_transposed_panel_product(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth,
+                                         float* y) {
+    detail::any_panel<true>(a, a_step, rows, b, vectors, depth, y, true);
+}
+
+}  // namespace ito::simd

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+
+#include "ito/core/parallel.hpp"
+#include "ito/core/tensor.hpp"
+#include "ito/simd/conv_shape.hpp"
+#include "ito/simd/dense.hpp"
+#include "ito/simd/weight_view.hpp"
+#include "ito/simd/winograd_maps.hpp"
+
+// Convolutions of kernel 3 x 3 and stride 1 by F(M x M, 3 x 3): the result is cut into tiles of M x M pixels. A tile's
+// (M + 2)^2 inputs, the kernel and the result are seen at (M + 2)^2 points, and at a point the convolution is a plain
+// matrix product over tiles and channels: (M + 2)^2 / (9 M^2) of the direct multiplications, 1/4 at M = 4, 1/2.25 at M = 2.
+//
+// A tile's bits depend on its own pixels and the kernel alone: not on other images, nor on how the tiles are shared
+// among threads.
+namespace ito::simd {
+
+/// The kernel at the points, a matrix [channels, columns] for each: [panel][point][channels][width].
+template <int M>
+class WinogradKernel {
+  public:
+    static constexpr int side = M + 2, points = side * side;
+
+    WinogradKernel() = default;
+
+    explicit WinogradKernel(const WeightView& w) : panels_(w.out, w.in, points) {
+        const Index channels = w.in, columns = w.out;
+        parallel_for(panels_.panels() * channels, std::max<Index>(8, 2048 / channels), [&](Index begin, Index end) {
+            for (Index line = begin; line < end; ++line) {
+                const Index panel = line / channels, c = line % channels;
+                for (int v = 0; v < panels_.vectors(panel); ++v) {
+                    const Index column = panels_.first_column(panel) + v * lanes, count = std::min<Index>(lanes, columns - column);
+                    const float* from = w.first + c * w.in_stride + column * w.out_stride;
+                    map_square<3, side>(
+                        [](const auto& g, auto& u) __attribute__((always_inline)) { WinogradMap<M>::kernel(g, u); },
+                        [&](auto i, auto j) __attribute__((always_inline)) {
+                            return load_strided(from + (i * 3 + j) * w.tap_stride, w.out_stride, count);
+                        },
+                        [&](auto i, auto j, Floats u) __attribute__((always_inline)) {
+                            store(u, panels_.row(panel, i * side + j, c) + v * lanes);
+                        });
+                }
+            }
+        });
+    }
+
+    Index channels() const { return panels_.depth(); }
+    Index columns() const { return panels_.columns(); }
+    const PanelStack& panels() const { return panels_; }
+
+  private:
+    PanelStack panels_;
+};
+
+namespace detail {
+
+/// Tiles of the results of a convolution, numbered through the images line by line.
+template <int M>
+struct Tiling {
+    Index lines, columns, count;
+
+    explicit Tiling(const ConvShape& shape)
+        : lines((shape.out_height + M - 1) / M), columns((shape.out_width + M - 1) / M), count(shape.images * lines * columns) {}
+
+    struct Place {
+        Index image, h, w;  // of the tile's first pixel
+    };
+    Place place(Index tile) const {
+        return {tile / (lines * columns), tile / columns % lines * M, tile % columns * M};
+    }
+};
+
+/// Room for a matrix [rows, width] at each point. Matrices stand a cache line off a multiple of their size, so that the
+/// same place at all points does not fall into one set of the cache.
+class PointRoom {
+  public:
+    PointRoom(int points, Index rows, Index width) : width_(width), stride_(rows * width + 16), values_({points * stride_}) {}
+
+    float* row(int point, Index row) { return values_.data() + point * stride_ + row * width_; }
+    const float* row(int point, Index row) const { return values_.data() + point * stride_ + row * width_; }
+    Index width() const { return width_; }
+
+  private:
+    Index width_, stride_;
+    Tensor<float> values_;
+};
+
+/// Inputs of one tile, all channels, seen at the points -> row `to` of room. zeros holds as many zeros as channels.
+template <int M>
+void winograd_input(const ConvShape& shape, const float* x, const typename Tiling<M>::Place& at, const float* zeros,
+                    PointRoom& room, Index to) {
+    constexpr int side = M + 2;
+    const float* pixel[side][side];
+    for (int i = 0; i < side; ++i) {
+        const Index h = at.h + i - shape.top;
+        const float* line = h >= 0 && h < shape.height ? x + (at.image * shape.height + h) * shape.width * shape.channels : nullptr;
+        for (int j = 0; j < side; ++j) {
+            const Index w = at.w + j - shape.left;
+            pixel[i][j] = line && w >= 0 && w < shape.width ? line + w * shape.channels : zeros;
+        }
+    }
+    for (Index c = 0; c < shape.channels; c += lanes)
+        map_square<side, side>(
+            [](const auto& d, auto& t) __attribute__((always_inline)) { WinogradMap<M>::input(d, t); },
+            [&](auto i, auto j) __attribute__((always_inline)) { return load_part(pixel[i][j] + c, shape.channels - c); },
+            [&](auto i, auto j, Floats t) __attribute__((always_inline)) { store(t, room.row(i * side + j, to) + c); });
+}
+
+/// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result.
+template <int M>
+void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, const typename Tiling<M>::Place& at, Index column,
+                     Index columns, const Addends<float>& addends, float* y) {
+    constexpr int side = M + 2;
+    const Index lines = std::min<Index>(M, shape.out_height - at.h), pixels = std::min<Index>(M, shape.out_width - at.w);
+    const Index first = ((at.image * shape.out_height + at.h) * shape.out_width + at.w) * columns;
+    for (Index v = 0; v < room.width() && column + v < columns; v += lanes) {
+        const Index k = column + v, count = columns - k;
+        Floats constant = broadcast(0);
+        if (addends.bias) constant = load_part(addends.bias + k, count);
+        if (addends.per_sample) constant = add(constant, load_part(addends.per_sample + at.image * columns + k, count));
+        map_square<side, M>(
+            [](const auto& m, auto& to) __attribute__((always_inline)) { WinogradMap<M>::output(m, to); },
+            [&](auto i, auto j) __attribute__((always_inline)) { return load(room.row(i * side + j, from) + v); },
+            [&](auto i, auto j, Floats value) __attribute__((always_inline)) {
+                if (i >= lines || j >= pixels) return;
+                const Index to = first + (i * shape.out_width + j) * columns + k;
+                value = add(value, constant);
+                if (addends.residual) value = add(value, load_part(addends.residual + to, count));
+                store_part(value, y + to, count);
+            });
+    }
+}
+
+/// How many tiles are at the points at a time, so that they stay in the second-level cache, and how many there should be
+/// for a thread before tiles and not columns are shared.
+inline Index winograd_tiles_together(int points, Index channels) {
+    return std::clamp<Index>((Index{1} << 17) / (points * channels), 24, 96);
+}
+inline constexpr Index winograd_tiles_a_thread = 24;
+
+}  // namespace detail
+
+/// y [images * out_height * out_width, columns] = convolution of x with the kernel, plus the addends, on all threads.
+/// The shape must have kernel 3 x 3, step and dilation 1.
+template <int M>
+void winograd_convolve(const ConvShape& shape, const float* x, const WinogradKernel<M>& kernel, float* y,
+                       const Addends<float>& addends) {
+    constexpr int points = WinogradKernel<M>::points;
+    const detail::Tiling<M> tiling(shape);
+    const PanelStack& panels = kernel.panels();
+    const Index channels = shape.channels, padded = (channels + lanes - 1) / lanes * lanes;
+    const Tensor<float> zeros = Tensor<float>::zeros({channels});
+
+    // Many tiles: each thread takes blocks of them from input to output. Few: all share one block, first its tiles, then
+    // its columns.
+    const Index threads = ThreadPool::current().threads(), together = detail::winograd_tiles_together(points, channels);
+    Index blocks = 1;
+    if (tiling.count >= threads * detail::winograd_tiles_a_thread || tiling.count > 4 * together)
+        blocks = ((tiling.count + together - 1) / together + threads - 1) / threads * threads;
+    const Index block = (tiling.count + blocks - 1) / blocks;
+    parallel_for(tiling.count, block, [&](Index begin, Index end) {
+        detail::PointRoom input(points, end - begin, padded);
+        parallel_for(end - begin, std::max<Index>(1, 512 / channels), [&](Index first, Index last) {
+            for (Index t = first; t < last; ++t)
+                detail::winograd_input<M>(shape, x, tiling.place(begin + t), zeros.data(), input, t);
+        });
+        parallel_for(panels.panels(), 1, [&](Index first, Index last) {
+            for (Index panel = first; panel < last; ++panel) {
+                detail::PointRoom result(points, end - begin, panels.width(panel));
+                for (int point = 0; point < points; ++point)
+                    panel_product(input.row(point, 0), padded, end - begin, panels.row(panel, point, 0), panels.vectors(panel),
+                                  channels, result.row(point, 0));
+                for (Index t = begin; t < end; ++t)
+                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t), panels.first_column(panel),
+                                               panels.columns(), addends, y);
+            }
+        });
+    });
+}
+
+}  // namespace ito::simd
