@@ -45,10 +45,12 @@ class PanelStack {
         return static_cast<int>(std::min<Index>(dense_vectors, (columns_ - first_column(panel) + lanes - 1) / lanes));
     }
     Index width(Index panel) const { return vectors(panel) * lanes; }
+    /// Between a place in a matrix of a panel and the same place in the next matrix.
+    Index stride(Index panel) const { return depth_ * width(panel) + 16; }
 
     /// Row k of a matrix of a panel: width(panel) floats; the rows below follow.
     float* row(Index panel, Index matrix, Index k) {
-        return values_.data() + panel * panel_size() + matrix * (depth_ * width(panel) + 16) + k * width(panel);
+        return values_.data() + panel * panel_size() + matrix * stride(panel) + k * width(panel);
     }
     const float* row(Index panel, Index matrix, Index k) const { return const_cast<PanelStack*>(this)->row(panel, matrix, k); }
 
@@ -70,10 +72,6 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = broadcast(0); });
     });
-    if (adds)
-        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = load(y + r * width + v * lanes); });
-        });
     const float* at[Rows];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) { at[r] = a + (Transposed ? r : r * a_step); });
     for (Index k = 0; k < depth; ++k, b += width) {
@@ -85,6 +83,10 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
         });
         if constexpr (Transposed) at[0] += a_step;
     }
+    if (adds)
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = add(sum[r][v], load(y + r * width + v * lanes)); });
+        });
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { store(sum[r][v], y + r * width + v * lanes); });
     });
@@ -104,7 +106,7 @@ void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index
 }
 
 /// Depth of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
-inline constexpr Index dense_depth = registers == 32 ? 128 : 256;
+inline constexpr Index dense_depth = 64;
 
 template <bool Transposed>
 void any_panel(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y, bool adds) {

@@ -82,6 +82,8 @@ class PointRoom {
     float* row(int point, Index row) { return values_.data() + point * stride_ + row * width_; }
     const float* row(int point, Index row) const { return values_.data() + point * stride_ + row * width_; }
     Index width() const { return width_; }
+    /// Between a place and the same place at the next point.
+    Index stride() const { return stride_; }
 
   private:
     Index width_, stride_;
@@ -102,11 +104,19 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
             pixel[i][j] = line && w >= 0 && w < shape.width ? line + w * shape.channels : zeros;
         }
     }
-    for (Index c = 0; c < shape.channels; c += lanes)
-        map_square<side, side>(
-            [](const auto& d, auto& t) __attribute__((always_inline)) { WinogradMap<M>::input(d, t); },
-            [&](auto i, auto j) __attribute__((always_inline)) { return load_part(pixel[i][j] + c, shape.channels - c); },
-            [&](auto i, auto j, Floats t) __attribute__((always_inline)) { store(t, room.row(i * side + j, to) + c); });
+    // Everything that the stores might alias is copied to locals, or it would be read again for each of them.
+    float* const first = room.row(0, to);
+    const Index stride = room.stride(), channels = shape.channels;
+    auto map = [&](Index c, auto get) __attribute__((always_inline)) {
+        map_square<side, side>([](const auto& d, auto& t) __attribute__((always_inline)) { WinogradMap<M>::input(d, t); },
+                               [&](auto i, auto j) __attribute__((always_inline)) { return get(pixel[i][j] + c); },
+                               [&](auto i, auto j, Floats t) __attribute__((always_inline)) {
+                                   store(t, first + (i * side + j) * stride + c);
+                               });
+    };
+    Index c = 0;
+    for (; c + lanes <= channels; c += lanes) map(c, [](const float* p) __attribute__((always_inline)) { return load(p); });
+    if (c < channels) map(c, [&](const float* p) { return load_part(p, channels - c); });
 }
 
 /// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result.
@@ -115,23 +125,34 @@ void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, 
                      Index columns, const Addends<float>& addends, float* y) {
     constexpr int side = M + 2;
     const Index lines = std::min<Index>(M, shape.out_height - at.h), pixels = std::min<Index>(M, shape.out_width - at.w);
+    const Index line = shape.out_width * columns, stride = room.stride();
     const Index first = ((at.image * shape.out_height + at.h) * shape.out_width + at.w) * columns;
-    for (Index v = 0; v < room.width() && column + v < columns; v += lanes) {
-        const Index k = column + v, count = columns - k;
-        Floats constant = broadcast(0);
-        if (addends.bias) constant = load_part(addends.bias + k, count);
-        if (addends.per_sample) constant = add(constant, load_part(addends.per_sample + at.image * columns + k, count));
-        map_square<side, M>(
-            [](const auto& m, auto& to) __attribute__((always_inline)) { WinogradMap<M>::output(m, to); },
-            [&](auto i, auto j) __attribute__((always_inline)) { return load(room.row(i * side + j, from) + v); },
-            [&](auto i, auto j, Floats value) __attribute__((always_inline)) {
-                if (i >= lines || j >= pixels) return;
-                const Index to = first + (i * shape.out_width + j) * columns + k;
-                value = add(value, constant);
-                if (addends.residual) value = add(value, load_part(addends.residual + to, count));
-                store_part(value, y + to, count);
-            });
-    }
+    const Index width = std::min(room.width(), columns - column);
+    const float* const bias = addends.bias;
+    const float* const per_sample = addends.per_sample ? addends.per_sample + at.image * columns : nullptr;
+    const float* const residual = addends.residual ? addends.residual + first : nullptr;
+    auto map = [&](Index v, auto get, auto put) __attribute__((always_inline)) {
+        const float* const seen = room.row(0, from) + v;
+        const Index k = column + v;
+        Floats constant = bias ? get(bias + k) : broadcast(0);
+        if (per_sample) constant = add(constant, get(per_sample + k));
+        map_square<side, M>([](const auto& m, auto& to) __attribute__((always_inline)) { WinogradMap<M>::output(m, to); },
+                            [&](auto i, auto j) __attribute__((always_inline)) { return load(seen + (i * side + j) * stride); },
+                            [&](auto i, auto j, Floats value) __attribute__((always_inline)) {
+                                if (i >= lines || j >= pixels) return;
+                                const Index to = i * line + j * columns + k;
+                                value = add(value, constant);
+                                if (residual) value = add(value, get(residual + to));
+                                put(value, y + first + to);
+                            });
+    };
+    Index v = 0;
+    for (; v + lanes <= width; v += lanes)
+        map(v, [](const float* p) __attribute__((always_inline)) { return load(p); },
+            [](Floats value, float* p) __attribute__((always_inline)) { store(value, p); });
+    if (v < width)
+        map(v, [&](const float* p) { return load_part(p, width - v); },
+            [&](Floats value, float* p) { store_part(value, p, width - v); });
 }
 
 /// How many tiles are at the points at a time, so that they stay in the second-level cache, and how many there should be

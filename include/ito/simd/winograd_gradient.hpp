@@ -12,21 +12,23 @@ template <int M>
 void winograd_result_gradient(const ConvShape& shape, const float* dy, const typename Tiling<M>::Place& at, PanelStack& panels,
                               Index to) {
     constexpr int side = M + 2;
-    const Index columns = panels.columns();
+    const Index columns = panels.columns(), width = shape.out_width;
     const Index lines = std::min<Index>(M, shape.out_height - at.h), pixels = std::min<Index>(M, shape.out_width - at.w);
     const float* first = dy + ((at.image * shape.out_height + at.h) * shape.out_width + at.w) * columns;
     for (Index panel = 0; panel < panels.panels(); ++panel)
         for (int v = 0; v < panels.vectors(panel); ++v) {
-            const Index k = panels.first_column(panel) + v * lanes;
-            map_square<M, side>(
-                [](const auto& g, auto& u) __attribute__((always_inline)) { WinogradMap<M>::gradient(g, u); },
-                [&](auto i, auto j) __attribute__((always_inline)) {
-                    if (i >= lines || j >= pixels) return broadcast(0);
-                    return load_part(first + (i * shape.out_width + j) * columns + k, columns - k);
-                },
-                [&](auto i, auto j, Floats u) __attribute__((always_inline)) {
-                    store(u, panels.row(panel, i * side + j, to) + v * lanes);
-                });
+            const Index k = panels.first_column(panel) + v * lanes, stride = panels.stride(panel);
+            float* const seen = panels.row(panel, 0, to) + v * lanes;
+            auto map = [&](auto get) __attribute__((always_inline)) {
+                map_square<M, side>(
+                    [](const auto& g, auto& u) __attribute__((always_inline)) { WinogradMap<M>::gradient(g, u); },
+                    [&](auto i, auto j) __attribute__((always_inline)) {
+                        return i < lines && j < pixels ? get(first + (i * width + j) * columns + k) : broadcast(0);
+                    },
+                    [&](auto i, auto j, Floats u) __attribute__((always_inline)) { store(u, seen + (i * side + j) * stride); });
+            };
+            if (k + lanes <= columns) map([](const float* p) __attribute__((always_inline)) { return load(p); });
+            else map([&](const float* p) { return load_part(p, columns - k); });
         }
 }
 
@@ -69,13 +71,14 @@ void winograd_weight_gradient(const ConvShape& shape, const float* x, const floa
             const Index panel = line / channels, c = line % channels;
             for (int v = 0; v < sums.vectors(panel); ++v) {
                 const Index k = sums.first_column(panel) + v * lanes;
+                const Index stride = sums.stride(panel), tap = channels * columns;
+                const float* const seen = sums.row(panel, 0, c) + v * lanes;
+                float* const to = gradient + c * columns + k;
                 map_square<side, 3>(
                     [](const auto& m, auto& g) __attribute__((always_inline)) { WinogradMap<M>::kernel_sum(m, g); },
-                    [&](auto i, auto j) __attribute__((always_inline)) {
-                        return load(sums.row(panel, i * side + j, c) + v * lanes);
-                    },
+                    [&](auto i, auto j) __attribute__((always_inline)) { return load(seen + (i * side + j) * stride); },
                     [&](auto i, auto j, Floats g) __attribute__((always_inline)) {
-                        store_part(g, gradient + ((i * 3 + j) * channels + c) * columns + k, columns - k);
+                        store_part(g, to + (i * 3 + j) * tap, columns - k);
                     });
             }
         }
