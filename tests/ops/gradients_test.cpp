@@ -126,6 +126,7 @@ TEST_CASE("gradients of elementwise operations and reshaping") {
     check_gradients([](const Vars& x) { return ops::add(x[0], ops::scale(x[1], 1.5, 0.5)); }, {numbers({2, 3}, 1), numbers({2, 3}, 2)});
     check_gradients([](const Vars& x) { return ops::add(x[0], x[0]); }, {numbers({2, 3}, 1)});
     check_gradients([](const Vars& x) { return ops::concat(x[0], ops::reshape(x[1], {2, 4})); }, {numbers({2, 3}, 1), numbers({4, 2}, 2)});
+    check_gradients([](const Vars& x) { return ops::leading_channels(x[0], 2); }, {numbers({2, 5}, 1)});
     check_gradients([](const Vars& x) { return ops::scale_samples(x[0], numbers({2}, 3)); }, {numbers({2, 3}, 1)});
     check_gradients([](const Vars& x) { return ops::upsample_nearest(x[0]); }, {numbers({2, 2, 3, 2}, 1)});
     check_gradients([](const Vars& x) { return ops::average_pool(x[0]); }, {numbers({2, 4, 6, 2}, 1)});
@@ -168,6 +169,8 @@ TEST_CASE("gradients of losses") {
     const Tensor<double> target = numbers({3, 4}, 5);
     const std::vector<double> weights{0.5, 2, 1};
     const std::vector<Index> labels{3, 0, 2};
+    check_gradients([&](const Vars& x) { return ops::squared_errors<double>(x[0], target); }, {numbers({3, 4}, 1)});
+    check_gradients([&](const Vars& x) { return ops::weighted_mean<double>(x[0], weights); }, {numbers({3}, 1)});
     check_gradients([&](const Vars& x) { return ops::squared_error<double>(x[0], target); }, {numbers({3, 4}, 1)});
     check_gradients([&](const Vars& x) { return ops::squared_error<double>(x[0], target, weights); }, {numbers({3, 4}, 1)});
     check_gradients([&](const Vars& x) { return ops::cross_entropy<double>(x[0], labels); }, {numbers({3, 4}, 1)});

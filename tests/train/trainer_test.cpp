@@ -6,6 +6,7 @@
 #include "ito/nn/initialize.hpp"
 #include "ito/nn/mlp.hpp"
 #include "ito/train/denoising_loss.hpp"
+#include "ito/train/time_resampler.hpp"
 #include "ito/train/trainer.hpp"
 #include "temp_folder.hpp"
 
@@ -140,6 +141,46 @@ TEST_CASE("a state that does not belong to the run is refused and nothing is los
     CHECK_THROWS_AS(trainer.load(folder / "else.safetensors"), FileError);
     CHECK_THROWS_AS(trainer.load(folder / "none.safetensors"), FileError);
     CHECK(trainer.steps() == 1);
+}
+
+TEST_CASE("a state of a run with other settings is refused by their name") {
+    const test::TempFolder folder;
+    TrainerOptions with_batch = options();
+    with_batch.run = {{"batch", "16"}, {"prediction", "epsilon"}};
+    Trainer<Net> trainer(fresh(), with_batch);
+    trainer.step(loss);
+    trainer.save(folder / "state.safetensors");
+    Trainer<Net> same_run(fresh(), with_batch);
+    same_run.load(folder / "state.safetensors");
+    CHECK(same_run.steps() == 1);
+    with_batch.run["prediction"] = "v_prediction";
+    Trainer<Net> other(fresh(), with_batch);
+    CHECK_THROWS_WITH(other.load(folder / "state.safetensors"), ContainsSubstring("prediction epsilon, not v_prediction"));
+    CHECK(other.steps() == 0);
+
+    // A state that says nothing about its run belongs to any.
+    Trainer<Net>(fresh(), options()).save(folder / "silent.safetensors");
+    other.load(folder / "silent.safetensors");
+}
+
+TEST_CASE("a loss with a state of its own resumes with the run") {
+    const test::TempFolder folder;
+    const auto path = folder / "state.safetensors";
+    TimeResampler<float> resampler(4, 2), resumed(4, 2), other(5, 2);
+    for (Index k = 0; k < 8; ++k)
+        resampler.update(std::vector<Index>{k % 4}, Tensor<float>::full({1}, static_cast<float>(k)));
+    Trainer<Net> trainer(fresh(), options());
+    trainer.step(loss);
+    trainer.save(path, resampler);
+    Trainer<Net> second(fresh(), options());
+    CHECK_THROWS_AS(second.load(path), ConfigError);
+    CHECK_THROWS_AS(second.load(path, other), ConfigError);
+    CHECK(second.steps() == 0);
+    second.load(path, resumed);
+    CHECK(second.steps() == 1);
+    CHECK(resumed.probabilities() == resampler.probabilities());
+    trainer.save(path);
+    CHECK_THROWS_WITH(second.load(path, resumed), ContainsSubstring("loss.losses"));
 }
 
 TEST_CASE("options outside their range are refused") {

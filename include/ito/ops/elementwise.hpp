@@ -94,4 +94,20 @@ Var<T> concat(const Var<T>& a, const Var<T>& b) {
     return result_of(std::move(y), tape, std::move(pullback), a, b);
 }
 
+/// The first `count` channels: [.., C] -> [.., count]. Throws ShapeError if there are not as many.
+template <class T>
+Var<T> leading_channels(const Var<T>& x, Index count) {
+    const Index channels = x->dim(-1);
+    if (count < 0 || count > channels) throw ShapeError(std::to_string(count) + " channels of " + x.shape().str());
+    Tensor<T> y(x.shape().with(-1, count));
+    y.matrix() = x->matrix().leftCols(count);
+    Tape<T>* tape = x.tape();
+    auto pullback = [=](Tensor<T>& dy) {
+        Tensor<T> dx = Tensor<T>::zeros(x.shape());
+        dx.matrix().leftCols(count) = dy.matrix();
+        tape->add(x, std::move(dx));
+    };
+    return result_of(std::move(y), tape, std::move(pullback), x);
+}
+
 }  // namespace ito::ops

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ito/core/parallel.hpp"
@@ -10,37 +11,53 @@
 
 namespace ito::ops {
 
-/// Mean over all elements of weight_n * (prediction - target)^2: [N, ..], [N, ..], weights [N] or empty -> [1].
-/// Sums are kept in double per sample. Throws ShapeError if the shapes differ.
+/// Mean squared difference in each sample: prediction, target [N, ..] -> [N]. Sums are kept in double.
+/// Throws ShapeError if the shapes differ.
 template <class T>
-Var<T> squared_error(const Var<T>& prediction, const Tensor<T>& target, std::span<const T> weights = {}) {
+Var<T> squared_errors(const Var<T>& prediction, const Tensor<T>& target) {
     require_shape("squared error: target", prediction.shape(), target.shape());
     const Index n = target.dim(0), row = n ? target.size() / n : 0;
-    if (!weights.empty()) require_shape("squared error: weights", {n}, {static_cast<Index>(weights.size())});
-    auto weight = [w = std::vector<T>(weights.begin(), weights.end())](Index i) {
-        return w.empty() ? T(1) : w[static_cast<std::size_t>(i)];
-    };
-    Tensor<T> difference(target.shape());
-    std::vector<double> sums(static_cast<std::size_t>(n));
+    Tensor<T> difference(target.shape()), errors({n});
     parallel_for(n, 1, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
             auto d = difference.array().segment(i * row, row);
             d = prediction->array().segment(i * row, row) - target.array().segment(i * row, row);
-            sums[static_cast<std::size_t>(i)] = d.template cast<double>().square().sum() * static_cast<double>(weight(i));
+            errors[i] = static_cast<T>(d.template cast<double>().square().sum() / static_cast<double>(row));
         }
     });
-    double total = 0;
-    for (double sum : sums) total += sum;
     Tape<T>* tape = prediction.tape();
     auto pullback = [=, difference = std::move(difference)](Tensor<T>& dy) {
         Tensor<T> g(prediction.shape());
         for (Index i = 0; i < n; ++i)
-            g.array().segment(i * row, row) =
-                difference.array().segment(i * row, row) * (T(2) * weight(i) * dy[0] / static_cast<T>(g.size()));
+            g.array().segment(i * row, row) = difference.array().segment(i * row, row) * (T(2) * dy[i] / static_cast<T>(row));
         tape->add(prediction, std::move(g));
     };
-    return result_of(Tensor<T>::full({1}, static_cast<T>(total / static_cast<double>(target.size()))), tape, std::move(pullback),
-                     prediction);
+    return result_of(std::move(errors), tape, std::move(pullback), prediction);
+}
+
+/// (1 / N) sum of weight_n x_n: [N], weights [N] or empty -> [1]. Weights do not divide the sum, so importance weights
+/// leave its mean as it is. Throws ShapeError if there are not as many weights.
+template <class T>
+Var<T> weighted_mean(const Var<T>& x, std::span<const T> weights = {}) {
+    const Index n = x->size();
+    if (!weights.empty()) require_shape("weighted mean: weights", {n}, {static_cast<Index>(weights.size())});
+    Tensor<T> share = Tensor<T>::full({n}, T(1) / static_cast<T>(n));
+    if (!weights.empty()) share.array() *= ArrayMap<const T>(weights.data(), n);
+    const double sum = (x->array().template cast<double>() * share.array().template cast<double>()).sum();
+    Tape<T>* tape = x.tape();
+    auto pullback = [=](Tensor<T>& dy) {
+        Tensor<T> g = share;
+        g.array() *= dy[0];
+        tape->add(x, std::move(g).reshaped(x.shape()));
+    };
+    return result_of(Tensor<T>::full({1}, static_cast<T>(sum)), tape, std::move(pullback), x);
+}
+
+/// Mean over all elements of weight_n * (prediction - target)^2: [N, ..], [N, ..], weights [N] or empty -> [1].
+/// Throws ShapeError if they do not fit.
+template <class T>
+Var<T> squared_error(const Var<T>& prediction, const Tensor<T>& target, std::span<const T> weights = {}) {
+    return weighted_mean(squared_errors(prediction, target), weights);
 }
 
 /// Mean of -log softmax(logits)[label]: logits [N, K], labels [N] in [0, K) -> [1]. Throws ArgumentError for another label.

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,13 @@ struct TrainerOptions {
     bool ema_warmup = true;    ///< the decay starts as (1 + step) / (10 + step), so that the average forgets the start
     Index accumulate = 1;      ///< losses averaged into one update
     std::uint64_t seed = 0;    ///< of dropout; whoever draws data and noise keys them by the same
+    /// What else makes the run what it is (batch, loss, ..), by name: a checkpoint with another value is refused.
+    std::map<std::string, std::string> run = {};
+};
+
+/// What a loss without a state of its own has beside the trainer's in a checkpoint.
+struct NoLossState {
+    static void fields(auto&, auto&&) {}
 };
 
 /// What one update saw.
@@ -110,8 +118,10 @@ class Trainer {
         return report;
     }
 
-    /// Writes the whole state; the file that was there survives any failure. Throws FileError.
-    void save(const std::filesystem::path& path) const {
+    /// Writes the whole state, and that of the loss if it has one (a TimeResampler); the file that was there survives any
+    /// failure. Throws FileError.
+    template <class LossState = NoLossState>
+    void save(const std::filesystem::path& path, const LossState& loss = {}) const {
         SafeTensorsWriter file;
         std::size_t k = 0;
         nn::for_each_parameter(model_, [&](const std::string& name, const Parameter<T>& p) {
@@ -120,12 +130,21 @@ class Trainer {
             file.add("square." + name, square_[k++]);
         });
         nn::for_each_parameter(ema_, [&](const std::string& name, const Parameter<T>& p) { file.add("ema." + name, p.value); });
-        file.save(path, {{"format", "ito training state"}, {"step", std::to_string(step_)}, {"seed", std::to_string(options_.seed)}});
+        nn::for_each_parameter(loss, [&](const std::string& name, const auto& p) { file.add("loss." + name, p.value); });
+        std::map<std::string, std::string> notes{
+            {"format", "ito training state"}, {"step", std::to_string(step_)}, {"seed", std::to_string(options_.seed)}};
+        for (const auto& [name, value] : options_.run) notes["run." + name] = value;
+        file.save(path, notes);
     }
 
     /// Continues from a saved state. Throws FileError for a file that is not one, ConfigError if it belongs to another
-    /// network or seed; nothing is changed then.
+    /// network, seed, run or loss; nothing is changed then.
     void load(const std::filesystem::path& path) {
+        NoLossState none;
+        load(path, none);
+    }
+    template <class LossState>
+    void load(const std::filesystem::path& path, LossState& loss) {
         const SafeTensors file = SafeTensors::open(path);
         const auto note = [&](const std::string& key) {
             const auto found = file.metadata().find(key);
@@ -134,7 +153,13 @@ class Trainer {
         if (note("format") != "ito training state") throw FileError(path.string() + ": not a training state");
         if (note("seed") != std::to_string(options_.seed))
             throw ConfigError(path.string() + ": belongs to a run with seed " + note("seed") + ", not " + std::to_string(options_.seed));
+        const auto& notes = file.metadata();
+        const bool knows_run = std::any_of(notes.begin(), notes.end(), [](const auto& entry) { return entry.first.starts_with("run."); });
+        for (const auto& [name, value] : options_.run)
+            if (knows_run && note("run." + name) != value)
+                throw ConfigError(path.string() + ": belongs to a run with " + name + " " + note("run." + name) + ", not " + value);
         Trainer loaded(model_, options_);
+        LossState loaded_loss = loss;
         const auto get = [&](const std::string& name, Tensor<T>& to) {
             if (!file.contains(name)) throw ConfigError(path.string() + ": belongs to another network, '" + name + "' is missing");
             if (!(file.shape(name) == to.shape()))
@@ -149,12 +174,19 @@ class Trainer {
             get("square." + name, loaded.square_[k++]);
         });
         nn::for_each_parameter(loaded.ema_, [&](const std::string& name, Parameter<T>& p) { get("ema." + name, p.change()); });
-        if (file.names().size() != 4 * k) throw ConfigError(path.string() + ": belongs to another network with more parameters");
+        std::size_t of_loss = 0;
+        nn::for_each_parameter(loaded_loss, [&](const std::string& name, auto& p) {
+            get("loss." + name, p.change());
+            ++of_loss;
+        });
+        if (file.names().size() != 4 * k + of_loss)
+            throw ConfigError(path.string() + ": belongs to another network or loss with more parameters");
         const std::string steps = note("step");
         const auto [end, error] = std::from_chars(steps.data(), steps.data() + steps.size(), loaded.step_);
         if (error != std::errc() || end != steps.data() + steps.size() || loaded.step_ < 0)
             throw FileError(path.string() + ": the number of steps is missing");
         *this = std::move(loaded);
+        loss = std::move(loaded_loss);
     }
 
   private:
