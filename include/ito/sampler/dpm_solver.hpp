@@ -112,14 +112,14 @@ struct DpmSolverMultistep {
             // ++, equations 8 and 12 and appendix B; the SDE integrates e^{(1 + eta) lambda} in place of e^{lambda}.
             const double k = stochastic ? (1 + eta) * h : h;
             const double phi = -std::expm1(-k);  // 1 - e^{-k}
-            w.x = sigma / interval.from.sigma * (stochastic ? std::exp(-eta * h) : 1);
+            w.x = sigma == 0 ? 0 : sigma / interval.from.sigma * (stochastic ? std::exp(-eta * h) : 1);
             c0 = alpha * phi;
             c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : k == 0 ? 0 : alpha * (1 - phi / k);  // D1 = h m'
             if (use == 3 && k != 0) {
                 const double rest = (phi - k) / (k * k);
                 c2 = alpha * (halved_third_order ? rest + 0.5 : !reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
             }
-            if (stochastic) w.z = noise * sigma * std::sqrt(std::max(0.0, -std::expm1(-2 * eta * h)));
+            if (stochastic && sigma > 0) w.z = noise * sigma * std::sqrt(std::max(0.0, -std::expm1(-2 * eta * h)));
         } else {
             // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
             const double reached = alpha * interval.from.sigma / interval.from.alpha;  // sigma e^h

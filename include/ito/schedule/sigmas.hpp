@@ -67,12 +67,15 @@ inline double beta_quantile(double p, double a, double b) {
     return 1 / (1 + std::exp(-(low + high) / 2));
 }
 
-/// Karras et al., "Elucidating the design space of diffusion-based generative models" (2022), equation 5.
-inline std::vector<double> karras_sigmas(double min, double max, Index count, double rho = 7) {
+/// Karras et al., "Elucidating the design space of diffusion-based generative models" (2022), equation 5. In precision
+/// T; k-diffusion's tables are in float.
+template <class T = double>
+std::vector<double> karras_sigmas(double min, double max, Index count, double rho = 7) {
     detail::require_sigmas(min, max, count);
     std::vector<double> sigmas;
     const double a = std::pow(max, 1 / rho), b = std::pow(min, 1 / rho);
-    for (Index i = 0; i < count; ++i) sigmas.push_back(std::pow(a + detail::ramp(i, count) * (b - a), rho));
+    for (const T place : detail::equally_spaced<T>(0, 1, count))
+        sigmas.push_back(static_cast<double>(std::pow(static_cast<T>(a) + place * static_cast<T>(b - a), static_cast<T>(rho))));
     return sigmas;
 }
 
@@ -95,7 +98,7 @@ inline std::vector<double> polyexponential_sigmas(double min, double max, Index 
 }
 
 /// The ratios of the variance-preserving SDE with beta(t) = beta_min + beta_d t, at times equally spaced from 1 to
-/// `first_time`: Karras et al. (2022), table 1. In precision T, which matters near time 0: k-diffusion's are in float.
+/// `first_time`: Karras et al. (2022), table 1. In precision T, which matters near time 0.
 template <class T = double>
 std::vector<double> vp_sigmas(Index count, double beta_d = 19.9, double beta_min = 0.1, double first_time = 1e-3) {
     detail::require_sigmas(first_time, 1, count);
