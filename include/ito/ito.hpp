@@ -74,6 +74,7 @@
 #include "ito/ops/matmul.hpp"
 #include "ito/ops/resample.hpp"
 #include "ito/sampler/ancestral.hpp"
+#include "ito/sampler/brownian.hpp"
 #include "ito/sampler/churn.hpp"
 #include "ito/sampler/ddim.hpp"
 #include "ito/sampler/ddpm.hpp"

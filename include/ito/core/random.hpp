@@ -42,7 +42,7 @@ struct Philox {
 };
 
 /// Who asks for random numbers: streams of different purpose never meet, whatever their seed, sample and step.
-enum class Stream : std::uint16_t { initial, step, data, timestep, noise, dropout, parameter, augment, label, probe, user = 1024 };
+enum class Stream : std::uint16_t { initial, step, data, timestep, noise, dropout, parameter, augment, label, probe, path, user = 1024 };
 
 /// Names one sequence of random numbers. Equal keys give equal numbers on every machine, in any order of asking.
 struct RandomKey {
