@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Samplers against data whose every marginal is known: x0 ~ N(m, s^2), so x_t ~ N(alpha m, alpha^2 s^2 + sigma^2).
+// Samplers against normal data.
 #include <algorithm>
 #include <cmath>
 #include <stop_token>
@@ -13,79 +13,12 @@
 #include "ito/sampler/heun.hpp"
 #include "ito/sampler/sample.hpp"
 #include "ito/schedule/sigmas.hpp"
+#include "sampler/gaussian.hpp"
 
 using namespace ito;
+using namespace ito::test;
 
 namespace {
-
-constexpr double m = 0.7, s = 0.4;
-
-/// E[x0 | x], the exact denoiser.
-struct Gaussian {
-    template <class T>
-    Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& l) const {
-        const double k = l.alpha * s * s / (l.alpha * l.alpha * s * s + l.sigma * l.sigma);
-        Tensor<T> x0(x.shape());
-        x0.array() = static_cast<T>(m) + static_cast<T>(k) * (x.array() - static_cast<T>(l.alpha * m));
-        return x0;
-    }
-};
-
-double deviation(const NoiseLevel& l) { return std::sqrt(l.alpha * l.alpha * s * s + l.sigma * l.sigma); }
-
-const Reading says_x0{.prediction = Prediction::sample};
-
-/// Error at the end of the probability-flow ODE, whose solutions keep (x - alpha m) / deviation.
-template <class S>
-double ode_error(const S& sampler, const std::vector<NoiseLevel>& levels) {
-    Gaussian exact;
-    Denoiser denoise{exact, says_x0};
-    WhiteNoise noise;
-    const NoiseLevel &first = levels.front(), &last = levels.back();
-    Tensor<double> x = Tensor<double>::full({1, 1}, first.alpha * m + 1.5 * deviation(first));
-    Sampling<double, S> sampling(sampler, steps_between(levels), x);
-    sampling.run(denoise, noise);
-    return std::abs(sampling.x()[0] - (last.alpha * m + 1.5 * deviation(last)));
-}
-
-/// Levels equally spaced in log-SNR. `start_up` puts small steps before, in which a multistep method of order 3 can
-/// find its history without spoiling its order.
-std::vector<NoiseLevel> levels_of(int count, bool start_up = false) {
-    const double from = -3, to = 2, h = (to - from) / count;
-    std::vector<double> lambdas{from};
-    if (start_up) lambdas.insert(lambdas.end(), {from + 0.1 * h * h, from + 0.3 * h * std::cbrt(h)});
-    for (int i = 1; i <= count; ++i) lambdas.push_back(from + i * h);
-    std::vector<NoiseLevel> levels;
-    for (const double lambda : lambdas) levels.push_back(level_of_ratio(10 - lambda, std::exp(-lambda)));
-    return levels;
-}
-
-template <class S>
-double order(const S& sampler, int coarse = 80, bool start_up = false) {
-    const double a = ode_error(sampler, levels_of(coarse, start_up)), b = ode_error(sampler, levels_of(2 * coarse, start_up));
-    return std::log2(a / b);
-}
-
-struct Moments {
-    double mean, variance;
-};
-
-Moments moments(const Tensor<float>& x) {
-    double mean = 0, square = 0;
-    for (const double v : x) mean += v;
-    mean /= static_cast<double>(x.size());
-    for (const double v : x) square += (v - mean) * (v - mean);
-    return {mean, square / static_cast<double>(x.size() - 1)};
-}
-
-/// Within five standard errors of N(mean, variance).
-void check_normal(const Tensor<float>& x, const Moments& expected) {
-    const Moments got = moments(x);
-    const double n = static_cast<double>(x.size());
-    CAPTURE(got.mean, got.variance, expected.mean, expected.variance);
-    CHECK(std::abs(got.mean - expected.mean) < 5 * std::sqrt(expected.variance / n));
-    CHECK(std::abs(got.variance - expected.variance) < 5 * expected.variance * std::sqrt(2 / n));
-}
 
 constexpr Index pixels = 7 * 7 * 3;
 

@@ -36,8 +36,16 @@ struct Reading {
     Prediction prediction = Prediction::epsilon;
     double clip = std::numeric_limits<double>::infinity();  // |x0| is at most this; pictures in [-1, 1] take 1
     std::optional<DynamicThreshold> threshold = std::nullopt;  // in place of clip
-    bool scaled_input = false;      // the network is shown x / sqrt(alpha^2 + sigma^2)
+    bool scaled_input = false;      // the network is shown x / sqrt(alpha^2 sigma_data^2 + sigma^2)
     bool learned_variance = false;  // the second half of the output channels says the variance
+    bool negated = false;           // the network says the negative of its prediction
+    double sigma_data = 1;          // what the network says of x0, it says of x0 / sigma_data (Karras et al. 2022, table 1)
+    double smallest_ratio = 0;      // of sigma / alpha, for consistency models: see Prediction::edm
+
+    /// What x is divided by before the network sees it.
+    double input_scale(const NoiseLevel& level) const {
+        return scaled_input ? std::hypot(level.alpha * sigma_data, level.sigma) : 1;
+    }
 };
 
 namespace detail {
@@ -54,12 +62,14 @@ std::pair<Tensor<T>, Tensor<T>> split_channels(const Tensor<T>& both, const Shap
 
 namespace detail {
 inline Decoding decoding(const Reading& reading, const NoiseLevel& level) {
-    if (!reading.scaled_input) return ito::decoding(reading.prediction, level);
-    // The network saw x / s at the level (alpha / s, sigma / s); its score is that of x / s, too.
-    const double s = std::hypot(level.alpha, level.sigma);
-    Decoding decode = ito::decoding(reading.prediction, variance_preserving(level));
-    decode.x0_of_x /= s;
+    // The network saw x / s at the level (alpha sigma_data / s, sigma / s) of x0 / sigma_data.
+    const double s = reading.input_scale(level);
+    const NoiseLevel shown{level.time, level.alpha * reading.sigma_data / s, level.sigma / s};
+    Decoding decode = ito::decoding(reading.prediction, shown, reading.smallest_ratio / reading.sigma_data);
+    decode.x0_of_x *= reading.sigma_data / s;
+    decode.x0_of_out *= reading.sigma_data;
     decode.eps_of_x /= s;
+    if (reading.negated) decode.x0_of_out *= -1, decode.eps_of_out *= -1;
     return decode;
 }
 
@@ -116,7 +126,7 @@ struct Denoiser {
         static_assert(Network<std::remove_reference_t<NetworkType>, T>);
         if (!reading.scaled_input) return read(reading, x, level, Tensor<T>(network(x, level)));
         Tensor<T> shown(x.shape());
-        shown.array() = x.array() / static_cast<T>(std::hypot(level.alpha, level.sigma));
+        shown.array() = x.array() / static_cast<T>(reading.input_scale(level));
         return read(reading, x, level, Tensor<T>(network(std::as_const(shown), level)));
     }
 
@@ -132,7 +142,7 @@ struct Denoiser {
         const Index size = x.size() / std::max<Index>(1, samples);
         for (Index k = 0; k < samples; ++k) {
             const NoiseLevel& level = levels[static_cast<std::size_t>(k)];
-            shown.array().segment(k * size, size) = x.array().segment(k * size, size) / static_cast<T>(std::hypot(level.alpha, level.sigma));
+            shown.array().segment(k * size, size) = x.array().segment(k * size, size) / static_cast<T>(reading.input_scale(level));
         }
         return read(reading, x, levels, Tensor<T>(network(std::as_const(shown), levels)));
     }

@@ -19,7 +19,9 @@ namespace ito {
 ///   v        (alpha eps - sigma x0) / sqrt(alpha^2 + sigma^2) (Salimans and Ho 2022)
 ///   score    the gradient of log p(x), -eps / sigma (Song et al. 2021)
 ///   flow     the velocity eps - x0 (Lipman et al. 2023, Liu et al. 2023)
-enum class Prediction { epsilon, sample, v, score, flow };
+///   edm      F of Karras et al. (2022), table 1, which is -v; with a smallest ratio, that of consistency models (Song et
+///            al. 2023, appendix C), which say x itself at that ratio
+enum class Prediction { epsilon, sample, v, score, flow, edm };
 
 /// x0 and eps as linear functions of what was shown to the network (x) and what it said (out).
 struct Decoding {
@@ -27,9 +29,9 @@ struct Decoding {
     double eps_of_x, eps_of_out;
 };
 
-/// Solves what the prediction means for x0 and eps. Throws ArgumentError at a level where that divides by zero:
-/// epsilon and score at alpha = 0, sample at sigma = 0.
-inline Decoding decoding(Prediction prediction, const NoiseLevel& level) {
+/// Solves what the prediction means for x0 and eps; smallest_ratio (of sigma / alpha) matters to edm only. Throws
+/// ArgumentError at a level where that divides by zero: epsilon and score at alpha = 0, sample and edm at sigma = 0.
+inline Decoding decoding(Prediction prediction, const NoiseLevel& level, double smallest_ratio = 0) {
     const double alpha = level.alpha, sigma = level.sigma;
     const auto signal = [&](const char* what) {
         if (alpha == 0)
@@ -37,12 +39,13 @@ inline Decoding decoding(Prediction prediction, const NoiseLevel& level) {
                                 " says nothing about the picture at time " + std::to_string(level.time) +
                                 ", where alpha = 0: use v or sample prediction, or start below");
     };
+    const auto noise = [&] {
+        if (sigma == 0) throw ArgumentError("a network was asked at time " + std::to_string(level.time) + " without noise");
+    };
     switch (prediction) {
         case Prediction::epsilon: signal("epsilon"); return {1 / alpha, -sigma / alpha, 0, 1};
         case Prediction::score: signal("the score"); return {1 / alpha, sigma * sigma / alpha, 0, -sigma};
-        case Prediction::sample:
-            if (sigma == 0) throw ArgumentError("a network was asked at time " + std::to_string(level.time) + " without noise");
-            return {0, 1, 1 / sigma, -alpha / sigma};
+        case Prediction::sample: noise(); return {0, 1, 1 / sigma, -alpha / sigma};
         case Prediction::v: {
             const double square = alpha * alpha + sigma * sigma, root = std::sqrt(square);
             return {alpha / square, -sigma / root, sigma / square, alpha / root};
@@ -50,6 +53,12 @@ inline Decoding decoding(Prediction prediction, const NoiseLevel& level) {
         case Prediction::flow: {
             const double sum = alpha + sigma;
             return {1 / sum, -sigma / sum, 1 / sum, alpha / sum};
+        }
+        case Prediction::edm: {
+            noise();
+            const double above = sigma - smallest_ratio * alpha;
+            const double of_x = alpha / (alpha * alpha + above * above), of_out = above / std::hypot(alpha, sigma);
+            return {of_x, of_out, (1 - alpha * of_x) / sigma, -alpha * of_out / sigma};
         }
     }
     throw ArgumentError("an unknown kind of prediction");
@@ -69,6 +78,10 @@ inline std::pair<double, double> encoding(Prediction prediction, const NoiseLeve
             if (level.sigma == 0) throw ArgumentError("the score at time " + std::to_string(level.time) + " without noise");
             return {0, -1 / level.sigma};
         case Prediction::flow: return {-1, 1};
+        case Prediction::edm: {
+            const double root = std::hypot(level.alpha, level.sigma);
+            return {level.sigma / root, -level.alpha / root};
+        }
     }
     throw ArgumentError("an unknown kind of prediction");
 }

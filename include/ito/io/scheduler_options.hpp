@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
-#include <cmath>
-#include <cstddef>
-#include <exception>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
@@ -12,11 +9,10 @@
 #include <variant>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "ito/core/error.hpp"
 #include "ito/core/shape.hpp"
 
+// The one table of diffusers' scheduler classes and their options.
 namespace ito {
 
 /// What a diffusers scheduler_config.json says, under its own names, with the defaults of most classes.
@@ -31,13 +27,17 @@ struct SchedulerOptions {
     std::string timestep_spacing = "leading";
     Index steps_offset = 0;
     bool rescale_betas_zero_snr = false;
+    double snr_shift_scale = 3;
     bool clip_sample = true;
     double clip_sample_range = 1;
+    bool clip_denoised = true;
     bool thresholding = false;
     double dynamic_thresholding_ratio = 0.995;
     double sample_max_value = 1;
     std::optional<std::string> variance_type{};
     bool set_alpha_to_one = true;
+    double eta = 0;
+    bool skip_prk_steps = false;
     std::string interpolation_type = "linear";
     std::string timestep_type = "discrete";
     bool use_karras_sigmas = false;
@@ -48,40 +48,142 @@ struct SchedulerOptions {
     double flow_shift = 1;
     std::optional<double> sigma_min{};
     std::optional<double> sigma_max{};
+    double sigma_data = 0.5;
+    std::string sigma_schedule = "karras";
+    double rho = 7;
     std::string final_sigmas_type = "zero";
     Index solver_order = 2;
+    Index predictor_order = 2;
+    Index corrector_order = 2;
     std::string algorithm_type = "dpmsolver++";
     std::string solver_type = "midpoint";
+    bool predict_x0 = true;
+    std::vector<Index> disable_corrector{};
     bool lower_order_final = true;
     bool euler_at_final = false;
     double lambda_min_clipped = -std::numeric_limits<double>::infinity();
+    Index original_inference_steps = 50;
+    double timestep_scaling = 10;
+    double shift = 1;
     bool use_dynamic_shifting = false;
     std::string time_shift_type = "exponential";
+    std::optional<double> base_shift = 0.5;
+    std::optional<double> max_shift = 1.15;
+    Index base_image_seq_len = 256;
+    Index max_image_seq_len = 4096;
+    bool invert_sigmas = false;
+    std::optional<double> shift_terminal{};
+    bool stochastic_sampling = false;
+    double s_noise = 1;
+    double s_churn = 80;
+    double s_min = 0.05;
+    double s_max = 50;
+    double scaler = 1;
+    double s = 0.008;
 };
 
 namespace detail {
 
 using OptionField =
-    std::variant<bool SchedulerOptions::*, Index SchedulerOptions::*, double SchedulerOptions::*,
-                 std::string SchedulerOptions::*, std::optional<double> SchedulerOptions::*,
-                 std::optional<std::string> SchedulerOptions::*, std::optional<std::vector<double>> SchedulerOptions::*>;
+    std::variant<bool SchedulerOptions::*, Index SchedulerOptions::*, double SchedulerOptions::*, std::string SchedulerOptions::*,
+                 std::optional<double> SchedulerOptions::*, std::optional<std::string> SchedulerOptions::*,
+                 std::optional<std::vector<double>> SchedulerOptions::*, std::vector<Index> SchedulerOptions::*>;
 
 // The classes whose options are known, as bits.
-inline constexpr unsigned ddpm_class = 1, ddim_class = 2, euler_class = 4, heun_class = 8, dpm_class = 16, all_classes = 31;
+using ClassMask = std::uint64_t;
+enum : ClassMask {
+    ddpm_class = 1ull << 0,
+    ddim_class = 1ull << 1,
+    ddim_inverse_class = 1ull << 2,
+    cogvideox_ddim_class = 1ull << 3,
+    cogvideox_dpm_class = 1ull << 4,
+    pndm_class = 1ull << 5,
+    ipndm_class = 1ull << 6,
+    euler_class = 1ull << 7,
+    heun_class = 1ull << 8,
+    dpm_class = 1ull << 9,
+    dpm_inverse_class = 1ull << 10,
+    dpm_single_class = 1ull << 11,
+    deis_class = 1ull << 12,
+    unipc_class = 1ull << 13,
+    sa_class = 1ull << 14,
+    lcm_class = 1ull << 15,
+    tcd_class = 1ull << 16,
+    cm_class = 1ull << 17,
+    consistency_decoder_class = 1ull << 18,
+    scm_class = 1ull << 19,
+    edm_euler_class = 1ull << 20,
+    edm_dpm_class = 1ull << 21,
+    cosine_dpm_class = 1ull << 22,
+    flow_euler_class = 1ull << 23,
+    flow_heun_class = 1ull << 24,
+    flow_lcm_class = 1ull << 25,
+    flow_map_class = 1ull << 26,
+    unclip_class = 1ull << 27,
+    repaint_class = 1ull << 28,
+    karras_ve_class = 1ull << 29,
+    wuerstchen_class = 1ull << 30,
+};
 
 struct SchedulerClass {
     const char* name;
-    unsigned bit;
+    ClassMask bit;
 };
-inline constexpr std::array<SchedulerClass, 5> scheduler_classes{{{"DDPMScheduler", ddpm_class},
-                                                                  {"DDIMScheduler", ddim_class},
-                                                                  {"EulerDiscreteScheduler", euler_class},
-                                                                  {"HeunDiscreteScheduler", heun_class},
-                                                                  {"DPMSolverMultistepScheduler", dpm_class}}};
+inline constexpr SchedulerClass scheduler_classes[] = {
+    {"DDPMScheduler", ddpm_class},
+    {"DDPMParallelScheduler", ddpm_class},
+    {"DDIMScheduler", ddim_class},
+    {"DDIMParallelScheduler", ddim_class},
+    {"DDIMInverseScheduler", ddim_inverse_class},
+    {"CogVideoXDDIMScheduler", cogvideox_ddim_class},
+    {"CogVideoXDPMScheduler", cogvideox_dpm_class},
+    {"PNDMScheduler", pndm_class},
+    {"IPNDMScheduler", ipndm_class},
+    {"EulerDiscreteScheduler", euler_class},
+    {"HeunDiscreteScheduler", heun_class},
+    {"DPMSolverMultistepScheduler", dpm_class},
+    {"DPMSolverMultistepInverseScheduler", dpm_inverse_class},
+    {"DPMSolverSinglestepScheduler", dpm_single_class},
+    {"DEISMultistepScheduler", deis_class},
+    {"UniPCMultistepScheduler", unipc_class},
+    {"SASolverScheduler", sa_class},
+    {"LCMScheduler", lcm_class},
+    {"TCDScheduler", tcd_class},
+    {"CMStochasticIterativeScheduler", cm_class},
+    {"ConsistencyDecoderScheduler", consistency_decoder_class},
+    {"SCMScheduler", scm_class},
+    {"EDMEulerScheduler", edm_euler_class},
+    {"EDMDPMSolverMultistepScheduler", edm_dpm_class},
+    {"CosineDPMSolverMultistepScheduler", cosine_dpm_class},
+    {"FlowMatchEulerDiscreteScheduler", flow_euler_class},
+    {"FlowMatchHeunDiscreteScheduler", flow_heun_class},
+    {"FlowMatchLCMScheduler", flow_lcm_class},
+    {"FlowMapEulerDiscreteScheduler", flow_map_class},
+    {"UnCLIPScheduler", unclip_class},
+    {"RePaintScheduler", repaint_class},
+    {"KarrasVeScheduler", karras_ve_class},
+    {"DDPMWuerstchenScheduler", wuerstchen_class},
+};
+
+// Classes that share options.
+inline constexpr ClassMask solver_classes = dpm_class | dpm_inverse_class | dpm_single_class | deis_class | unipc_class | sa_class;
+inline constexpr ClassMask cogvideox_classes = cogvideox_ddim_class | cogvideox_dpm_class;
+inline constexpr ClassMask latent_consistency_classes = lcm_class | tcd_class;
+inline constexpr ClassMask edm_classes = edm_euler_class | edm_dpm_class | cosine_dpm_class;
+inline constexpr ClassMask flow_classes = flow_euler_class | flow_heun_class | flow_lcm_class | flow_map_class;
+inline constexpr ClassMask shifted_flow_classes = flow_euler_class | flow_lcm_class;
+/// Classes of a table of betas at integer times.
+inline constexpr ClassMask beta_classes = ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | pndm_class | euler_class |
+                                          heun_class | solver_classes | latent_consistency_classes | repaint_class;
+inline constexpr ClassMask spaced_classes = beta_classes & ~(dpm_single_class | repaint_class);
+inline constexpr ClassMask thresholding_classes = ddpm_class | ddim_class | solver_classes | latent_consistency_classes | edm_dpm_class;
+inline constexpr ClassMask converted_classes = euler_class | heun_class | solver_classes | shifted_flow_classes;
+inline constexpr ClassMask clipped_classes = ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | heun_class |
+                                             latent_consistency_classes | unclip_class;
 
 struct SchedulerOption {
     const char* name;
-    unsigned classes;  // that have it
+    ClassMask classes;  // that have it
     OptionField field;
 };
 
@@ -89,46 +191,75 @@ struct SchedulerOption {
 inline std::span<const SchedulerOption> scheduler_option_table() {
     using O = SchedulerOptions;
     static const SchedulerOption table[] = {
-        {"num_train_timesteps", all_classes, &O::num_train_timesteps},
-        {"beta_start", all_classes, &O::beta_start},
-        {"beta_end", all_classes, &O::beta_end},
-        {"beta_schedule", all_classes, &O::beta_schedule},
-        {"trained_betas", all_classes, &O::trained_betas},
-        {"prediction_type", all_classes, &O::prediction_type},
-        {"timestep_spacing", all_classes, &O::timestep_spacing},
-        {"steps_offset", all_classes, &O::steps_offset},
-        {"rescale_betas_zero_snr", all_classes & ~heun_class, &O::rescale_betas_zero_snr},
-        {"clip_sample", ddpm_class | ddim_class | heun_class, &O::clip_sample},
-        {"clip_sample_range", ddpm_class | ddim_class | heun_class, &O::clip_sample_range},
-        {"thresholding", ddpm_class | ddim_class | dpm_class, &O::thresholding},
-        {"dynamic_thresholding_ratio", ddpm_class | ddim_class | dpm_class, &O::dynamic_thresholding_ratio},
-        {"sample_max_value", ddpm_class | ddim_class | dpm_class, &O::sample_max_value},
-        {"variance_type", ddpm_class | dpm_class, &O::variance_type},
-        {"set_alpha_to_one", ddim_class, &O::set_alpha_to_one},
+        {"num_train_timesteps", ~(karras_ve_class | wuerstchen_class), &O::num_train_timesteps},
+        {"beta_start", beta_classes, &O::beta_start},
+        {"beta_end", beta_classes, &O::beta_end},
+        {"beta_schedule", beta_classes | unclip_class, &O::beta_schedule},
+        {"trained_betas", beta_classes | ipndm_class, &O::trained_betas},
+        {"prediction_type", (beta_classes & ~repaint_class) | edm_classes | unclip_class | scm_class, &O::prediction_type},
+        {"timestep_spacing", spaced_classes, &O::timestep_spacing},
+        {"steps_offset", spaced_classes, &O::steps_offset},
+        {"rescale_betas_zero_snr",
+         ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | euler_class | dpm_class | unipc_class | latent_consistency_classes,
+         &O::rescale_betas_zero_snr},
+        {"snr_shift_scale", cogvideox_classes, &O::snr_shift_scale},
+        {"clip_sample", clipped_classes | repaint_class, &O::clip_sample},
+        {"clip_sample_range", clipped_classes, &O::clip_sample_range},
+        {"clip_denoised", cm_class, &O::clip_denoised},
+        {"thresholding", thresholding_classes, &O::thresholding},
+        {"dynamic_thresholding_ratio", thresholding_classes, &O::dynamic_thresholding_ratio},
+        {"sample_max_value", thresholding_classes | cogvideox_classes, &O::sample_max_value},
+        {"variance_type", ddpm_class | dpm_class | dpm_inverse_class | dpm_single_class | sa_class | unclip_class, &O::variance_type},
+        {"set_alpha_to_one", ddim_class | ddim_inverse_class | cogvideox_classes | pndm_class | latent_consistency_classes, &O::set_alpha_to_one},
+        {"eta", repaint_class, &O::eta},
+        {"skip_prk_steps", pndm_class, &O::skip_prk_steps},
         {"interpolation_type", euler_class, &O::interpolation_type},
         {"timestep_type", euler_class, &O::timestep_type},
-        {"use_karras_sigmas", euler_class | heun_class | dpm_class, &O::use_karras_sigmas},
-        {"use_exponential_sigmas", euler_class | heun_class | dpm_class, &O::use_exponential_sigmas},
-        {"use_beta_sigmas", euler_class | heun_class | dpm_class, &O::use_beta_sigmas},
+        {"use_karras_sigmas", converted_classes, &O::use_karras_sigmas},
+        {"use_exponential_sigmas", converted_classes, &O::use_exponential_sigmas},
+        {"use_beta_sigmas", converted_classes, &O::use_beta_sigmas},
         {"use_lu_lambdas", dpm_class, &O::use_lu_lambdas},
-        {"use_flow_sigmas", dpm_class, &O::use_flow_sigmas},
-        {"flow_shift", dpm_class, &O::flow_shift},
-        {"sigma_min", euler_class, &O::sigma_min},
-        {"sigma_max", euler_class, &O::sigma_max},
-        {"final_sigmas_type", euler_class | dpm_class, &O::final_sigmas_type},
-        {"solver_order", dpm_class, &O::solver_order},
-        {"algorithm_type", dpm_class, &O::algorithm_type},
-        {"solver_type", dpm_class, &O::solver_type},
-        {"lower_order_final", dpm_class, &O::lower_order_final},
-        {"euler_at_final", dpm_class, &O::euler_at_final},
-        {"lambda_min_clipped", dpm_class, &O::lambda_min_clipped},
-        {"use_dynamic_shifting", dpm_class, &O::use_dynamic_shifting},
-        {"time_shift_type", dpm_class, &O::time_shift_type},
+        {"use_flow_sigmas", solver_classes, &O::use_flow_sigmas},
+        {"flow_shift", solver_classes, &O::flow_shift},
+        {"sigma_min", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class, &O::sigma_min},
+        {"sigma_max", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class, &O::sigma_max},
+        {"sigma_data", cm_class | consistency_decoder_class | scm_class | edm_classes, &O::sigma_data},
+        {"sigma_schedule", edm_classes, &O::sigma_schedule},
+        {"rho", cm_class | edm_classes, &O::rho},
+        {"final_sigmas_type", euler_class | dpm_class | dpm_single_class | unipc_class | edm_classes, &O::final_sigmas_type},
+        {"solver_order", (solver_classes & ~sa_class) | edm_dpm_class | cosine_dpm_class, &O::solver_order},
+        {"predictor_order", sa_class, &O::predictor_order},
+        {"corrector_order", sa_class, &O::corrector_order},
+        {"algorithm_type", (solver_classes & ~unipc_class) | edm_dpm_class, &O::algorithm_type},
+        {"solver_type", (solver_classes & ~sa_class) | edm_dpm_class | cosine_dpm_class, &O::solver_type},
+        {"predict_x0", unipc_class, &O::predict_x0},
+        {"disable_corrector", unipc_class, &O::disable_corrector},
+        {"lower_order_final", solver_classes | edm_dpm_class | cosine_dpm_class, &O::lower_order_final},
+        {"euler_at_final", dpm_class | dpm_inverse_class | edm_dpm_class | cosine_dpm_class, &O::euler_at_final},
+        {"lambda_min_clipped", dpm_class | dpm_inverse_class | dpm_single_class | sa_class, &O::lambda_min_clipped},
+        {"original_inference_steps", latent_consistency_classes, &O::original_inference_steps},
+        {"timestep_scaling", latent_consistency_classes, &O::timestep_scaling},
+        {"shift", flow_classes, &O::shift},
+        {"use_dynamic_shifting", dpm_class | dpm_single_class | deis_class | unipc_class | shifted_flow_classes, &O::use_dynamic_shifting},
+        {"time_shift_type", dpm_class | dpm_single_class | deis_class | unipc_class | shifted_flow_classes, &O::time_shift_type},
+        {"base_shift", shifted_flow_classes, &O::base_shift},
+        {"max_shift", shifted_flow_classes, &O::max_shift},
+        {"base_image_seq_len", shifted_flow_classes, &O::base_image_seq_len},
+        {"max_image_seq_len", shifted_flow_classes, &O::max_image_seq_len},
+        {"invert_sigmas", shifted_flow_classes, &O::invert_sigmas},
+        {"shift_terminal", unipc_class | shifted_flow_classes, &O::shift_terminal},
+        {"stochastic_sampling", flow_euler_class, &O::stochastic_sampling},
+        {"s_noise", cm_class | karras_ve_class, &O::s_noise},
+        {"s_churn", karras_ve_class, &O::s_churn},
+        {"s_min", karras_ve_class, &O::s_min},
+        {"s_max", karras_ve_class, &O::s_max},
+        {"scaler", wuerstchen_class, &O::scaler},
+        {"s", wuerstchen_class, &O::s},
     };
     return table;
 }
 
-inline unsigned scheduler_class_bit(const std::string& name) {
+inline ClassMask scheduler_class_bit(const std::string& name) {
     for (const auto& known : scheduler_classes)
         if (name == known.name) return known.bit;
     std::string list;
@@ -136,129 +267,45 @@ inline unsigned scheduler_class_bit(const std::string& name) {
     throw ConfigError("scheduler class '" + name + "' is not one that ito has: " + list);
 }
 
-inline void read_field(SchedulerOptions& options, bool SchedulerOptions::*field, const nlohmann::json& value) {
-    options.*field = value.get<bool>();
-}
-inline void read_field(SchedulerOptions& options, Index SchedulerOptions::*field, const nlohmann::json& value) {
-    const auto number = value.get<double>();
-    if (!value.is_number() || number != static_cast<double>(static_cast<Index>(number)))
-        throw ConfigError("not an integer");
-    options.*field = static_cast<Index>(number);
-}
-inline void read_field(SchedulerOptions& options, double SchedulerOptions::*field, const nlohmann::json& value) {
-    // Python writes infinities where JSON has none; a string is how they are usually carried.
-    if (value.is_string()) {
-        const auto text = value.get<std::string>();
-        const bool negative = text == "-inf" || text == "-Infinity";
-        if (!negative && text != "inf" && text != "Infinity") throw ConfigError("not a number");
-        options.*field = negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
-        return;
-    }
-    if (!value.is_number()) throw ConfigError("not a number");
-    options.*field = value.get<double>();
-}
-inline void read_field(SchedulerOptions& options, std::string SchedulerOptions::*field, const nlohmann::json& value) {
-    options.*field = value.get<std::string>();
-}
-template <class V>
-void read_field(SchedulerOptions& options, std::optional<V> SchedulerOptions::*field, const nlohmann::json& value) {
-    if (value.is_null()) (options.*field).reset();
-    else options.*field = value.get<V>();
-}
-
-template <class V>
-nlohmann::json written_field(const V& value) {
-    return value;
-}
-template <class V>
-nlohmann::json written_field(const std::optional<V>& value) {
-    return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
-
-/// Python writes Infinity and -Infinity, which JSON does not know: in quotes here, outside of strings.
-inline std::string quote_infinities(const std::string& text) {
-    std::string result;
-    bool inside = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (inside && text[i] == '\\' && i + 1 < text.size()) {
-            result += text[i++];
-        } else if (text[i] == '"') {
-            inside = !inside;
-        } else if (!inside && (text.compare(i, 8, "Infinity") == 0 || text.compare(i, 9, "-Infinity") == 0)) {
-            const std::size_t length = text[i] == '-' ? 9 : 8;
-            result += '"' + text.substr(i, length) + '"';
-            i += length - 1;
-            continue;
-        }
-        result += text[i];
-    }
-    return result;
-}
-
-/// An option that its class does not have is accepted if it asks for nothing: published configs carry such remnants.
-inline bool asks_for_nothing(const std::string& name, const nlohmann::json& value) {
-    if (value.is_null() || value == false) return true;
-    for (const char* idle : {"skip_prk_steps", "sample_max_value", "dynamic_thresholding_ratio", "clip_sample_range"})
-        if (name == idle) return true;
-    return false;
+/// Whether sigmas are the picture's shares in place of the noise's: Euler's step does the same with either, the step of
+/// consistency models does not and is followed as it stands.
+inline bool reads_inverted(const SchedulerOptions& o) {
+    return o.invert_sigmas && !o.stochastic_sampling && o.class_name != "FlowMatchLCMScheduler";
 }
 
 }  // namespace detail
 
 /// The class's own defaults. Throws ConfigError for a class that ito does not have.
 inline SchedulerOptions scheduler_defaults(const std::string& class_name) {
-    SchedulerOptions options;
-    options.class_name = class_name;
-    const unsigned bit = detail::scheduler_class_bit(class_name);
-    if (bit & (detail::euler_class | detail::heun_class | detail::dpm_class)) {
-        options.timestep_spacing = "linspace";
-        options.clip_sample = false;
+    using namespace detail;
+    SchedulerOptions o;
+    o.class_name = class_name;
+    const ClassMask bit = scheduler_class_bit(class_name);
+    if (bit & (euler_class | heun_class | solver_classes)) o.timestep_spacing = "linspace";
+    if (bit & ~(ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | unclip_class | repaint_class)) o.clip_sample = false;
+    if (bit & (heun_class | cogvideox_classes | latent_consistency_classes)) o.beta_start = 0.00085, o.beta_end = 0.012;
+    if (bit & (cogvideox_classes | latent_consistency_classes)) o.beta_schedule = "scaled_linear";
+    switch (bit) {
+        case ddpm_class: o.variance_type = "fixed_small"; break;
+        case pndm_class: o.set_alpha_to_one = false; break;
+        case dpm_single_class: o.lower_order_final = false; break;
+        case deis_class: o.algorithm_type = "deis", o.solver_type = "logrho"; break;
+        case unipc_class: o.solver_type = "bh2"; break;
+        case sa_class: o.algorithm_type = "data_prediction"; break;
+        case cm_class: o.num_train_timesteps = 40, o.sigma_min = 0.002, o.sigma_max = 80; break;
+        case consistency_decoder_class: o.num_train_timesteps = 1024; break;
+        case scm_class: o.prediction_type = "trigflow"; break;
+        case edm_euler_class:
+        case edm_dpm_class: o.sigma_min = 0.002, o.sigma_max = 80; break;
+        case cosine_dpm_class:
+            o.sigma_min = 0.3, o.sigma_max = 500, o.sigma_data = 1;
+            o.sigma_schedule = "exponential", o.prediction_type = "v_prediction";
+            break;
+        case unclip_class: o.variance_type = "fixed_small_log", o.beta_schedule = "squaredcos_cap_v2"; break;
+        case karras_ve_class: o.sigma_min = 0.02, o.sigma_max = 100, o.s_noise = 1.007; break;
+        default: break;
     }
-    if (bit == detail::heun_class) {
-        options.beta_start = 0.00085;
-        options.beta_end = 0.012;
-    }
-    if (bit == detail::ddpm_class) options.variance_type = "fixed_small";
-    return options;
-}
-
-/// Reads {"_class_name": ..., option: value, ...}; what is absent takes the class's default. Throws ConfigError naming
-/// an unknown class, an option that the class does not have, or a value of the wrong kind.
-inline SchedulerOptions read_scheduler_options(const nlohmann::json& config) {
-    if (!config.is_object() || !config.contains("_class_name") || !config["_class_name"].is_string())
-        throw ConfigError("a scheduler config must be an object with a \"_class_name\"");
-    SchedulerOptions options = scheduler_defaults(config["_class_name"].get<std::string>());
-    const unsigned bit = detail::scheduler_class_bit(options.class_name);
-    for (const auto& item : config.items()) {
-        const std::string& name = item.key();
-        const nlohmann::json& value = item.value();
-        if (name.rfind('_', 0) == 0) continue;  // notes by diffusers, not options
-        bool known = false;
-        for (const auto& option : detail::scheduler_option_table()) {
-            if (name != option.name || !(option.classes & bit)) continue;
-            known = true;
-            try {
-                std::visit([&](auto field) { detail::read_field(options, field, value); }, option.field);
-            } catch (const std::exception&) {
-                throw ConfigError(options.class_name + ": option '" + name + "' cannot be " + value.dump());
-            }
-        }
-        if (!known && !detail::asks_for_nothing(name, value))
-            throw ConfigError(options.class_name + ": option '" + name + "' = " + value.dump() + " is not one that ito honours");
-    }
-    return options;
-}
-
-/// The JSON object that read_scheduler_options reads and diffusers opens: every option of the class.
-inline nlohmann::json write_scheduler_options(const SchedulerOptions& options) {
-    const unsigned bit = detail::scheduler_class_bit(options.class_name);
-    nlohmann::json config = {{"_class_name", options.class_name}, {"_diffusers_version", "0.30.0"}};
-    for (const auto& option : detail::scheduler_option_table())
-        if (option.classes & bit)
-            config[option.name] = std::visit([&](auto field) { return detail::written_field(options.*field); }, option.field);
-    // JSON has no infinity; left out it is the default.
-    if (std::isinf(options.lambda_min_clipped)) config.erase("lambda_min_clipped");
-    return config;
+    return o;
 }
 
 }  // namespace ito

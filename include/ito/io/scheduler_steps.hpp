@@ -6,23 +6,33 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ito/io/scheduler_options.hpp"
+#include "ito/sampler/repaint.hpp"
 #include "ito/schedule/sigmas.hpp"
 
 namespace ito {
 
-/// What set_timesteps of a diffusers scheduler is asked: a number of steps, or the times themselves, or (Euler) the
-/// sigmas themselves with the final one; mu for DPM-Solver with dynamic shifting.
+/// What set_timesteps of a diffusers scheduler is asked: a number of steps, or the times or sigmas themselves (Euler's with
+/// the final one), and what some classes are asked besides.
 struct StepRequest {
     Index count = 0;
     std::vector<double> timesteps{};
     std::vector<double> sigmas{};
-    std::optional<double> mu{};
+    std::optional<double> mu{};                       // log of the shift, with use_dynamic_shifting
+    std::optional<Index> image_seq_len{};             // in place of mu: FlowMatch classes derive it (see resolution_shift)
+    std::optional<Index> original_inference_steps{};  // LCM, TCD: in place of the option
+    double strength = 1;                              // LCM, TCD
+    Index jump_length = 10, jump_n_sample = 10;       // RePaint
+    double max_timesteps = 1.5708;                    // SCM, with the second of two steps
+    std::optional<double> intermediate_timesteps = 1.3;
 };
 
 namespace detail {
+
+inline double single(double v) { return static_cast<double>(static_cast<float>(v)); }
 
 /// The schedule's sigma / alpha at integer times, in single precision as diffusers tabulates it.
 struct RatioTable {
@@ -71,148 +81,189 @@ inline std::vector<double> spaced_times(const SchedulerOptions& o, Index count, 
     throw ConfigError(o.class_name + ": option 'timestep_spacing' cannot be \"" + o.timestep_spacing + "\"");
 }
 
-/// Intervals of the ancestral classes; the last one ends at `end`.
-inline Steps ddpm_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
-    const auto times = request.timesteps.empty() ? spaced_times(o, request.count, true) : request.timesteps;
-    std::vector<NoiseLevel> levels;
-    for (const double t : times) levels.push_back(schedule.level(static_cast<Index>(t)));
-    levels.push_back({0, 1, 0});
+/// What follows the schedule at time -1: no noise, or the first level again.
+inline NoiseLevel final_level(const SchedulerOptions& o, const DiscreteSchedule& schedule) {
+    return o.set_alpha_to_one ? NoiseLevel{0, 1, 0} : schedule.level(0);
+}
+
+/// Steps of levels that are scaled to unit variance.
+inline Steps unit_steps(const std::vector<NoiseLevel>& levels) {
     Steps steps = steps_between(levels);
     steps.initial_scale = 1;
     return steps;
+}
+
+inline std::vector<NoiseLevel> levels_at(const DiscreteSchedule& schedule, const std::vector<double>& times) {
+    std::vector<NoiseLevel> levels;
+    for (const double t : times) levels.push_back(schedule.level(static_cast<Index>(t)));
+    return levels;
+}
+
+/// Numbers the intervals.
+inline Steps counted(Steps steps) {
+    for (std::size_t i = 0; i < steps.intervals.size(); ++i) {
+        steps.intervals[i].index = static_cast<Index>(i);
+        steps.intervals[i].count = steps.count();
+    }
+    validate(steps);
+    return steps;
+}
+
+/// The ancestral classes' intervals end without noise.
+inline Steps ddpm_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    auto levels = levels_at(schedule, request.timesteps.empty() ? spaced_times(o, request.count, true) : request.timesteps);
+    levels.push_back({0, 1, 0});
+    return unit_steps(levels);
+}
+
+inline Steps unclip_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    if (request.count < 2) throw ArgumentError(o.class_name + " takes at least two steps");
+    auto levels = levels_at(schedule, linspace_times(o.num_train_timesteps, request.count));
+    levels.push_back({0, 1, 0});
+    return unit_steps(levels);
 }
 
 /// DDIM goes back by floor(T / N) whatever the spacing, so its intervals need not meet.
 inline Steps ddim_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
-    const auto times = spaced_times(o, request.count, true);
     const Index back = o.num_train_timesteps / request.count;
-    NoiseLevel last = schedule.level(0);
-    if (o.set_alpha_to_one) last = {0, 1, 0};
     Steps steps;
-    const auto count = static_cast<Index>(times.size());
-    for (Index i = 0; i < count; ++i) {
-        const auto t = static_cast<Index>(times[static_cast<std::size_t>(i)]);
-        steps.intervals.push_back({schedule.level(t), t - back >= 0 ? schedule.level(t - back) : last, i, count});
+    for (const double time : spaced_times(o, request.count, true)) {
+        const auto t = static_cast<Index>(time);
+        steps.intervals.push_back({schedule.level(t), t - back >= 0 ? schedule.level(t - back) : final_level(o, schedule)});
     }
-    validate(steps);
-    return steps;
+    return counted(std::move(steps));
 }
 
-/// Karras, exponential or beta sigmas between the ends, if one is asked for.
-inline std::optional<std::vector<double>> converted_sigmas(const SchedulerOptions& o, double max, double min, Index count) {
-    if (o.sigma_min) min = *o.sigma_min;
-    if (o.sigma_max) max = *o.sigma_max;
-    if (o.use_karras_sigmas) return karras_sigmas(min, max, count);
-    if (o.use_exponential_sigmas) return exponential_sigmas(min, max, count);
-    if (o.use_beta_sigmas) return beta_sigmas(min, max, count);
-    return std::nullopt;
-}
-
-inline double final_ratio(const SchedulerOptions& o, const RatioTable& table) {
-    if (o.final_sigmas_type == "zero") return 0;
-    if (o.final_sigmas_type == "sigma_min") return static_cast<double>(table.ratios.front());
-    throw ConfigError(o.class_name + ": option 'final_sigmas_type' cannot be \"" + o.final_sigmas_type + "\"");
-}
-
-/// Euler's and Heun's steps: x is scaled to alpha = 1.
-inline Steps variance_exploding_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
-    const RatioTable table(schedule);
-    std::vector<double> times = request.timesteps, sigmas = request.sigmas;
-    const bool heun = o.class_name == "HeunDiscreteScheduler";
-    if (!sigmas.empty()) {
-        times = table.times_of({sigmas.begin(), sigmas.end() - 1});
-    } else {
-        if (times.empty()) times = spaced_times(o, request.count, false);
-        for (double& t : times) t = static_cast<double>(static_cast<float>(t));
-        const auto count = static_cast<Index>(times.size());
-        if (o.interpolation_type == "linear") {
-            for (const double t : times) sigmas.push_back(table.at(t));
-        } else {  // count + 1 of them, the last one before the final
-            const double low = static_cast<double>(table.logs.front()), high = static_cast<double>(table.logs.back());
-            for (const float v : equally_spaced<float>(high, low, (request.count ? request.count : count) + 1)) sigmas.push_back(static_cast<double>(std::exp(v)));
-        }
-        if (auto converted = converted_sigmas(o, sigmas.front(), sigmas.back(), request.count ? request.count : count)) {
-            sigmas = *converted;
-            times = table.times_of(sigmas);
-        }
-        sigmas.push_back(heun ? 0 : final_ratio(o, table));
-    }
-    for (double& sigma : sigmas) sigma = static_cast<double>(static_cast<float>(sigma));
-    if (!heun && o.timestep_type == "continuous" && o.prediction_type == "v_prediction") {
-        times.resize(sigmas.size() - 1);
-        for (std::size_t i = 0; i < times.size(); ++i) times[i] = 0.25 * std::log(sigmas[i]);
-    }
-
+/// Inversion goes up to each time from floor(T / N) below it, where the network is told the time to which it goes.
+inline Steps ddim_inverse_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    if (o.timestep_spacing == "linspace") throw ConfigError(o.class_name + ": option 'timestep_spacing' cannot be \"linspace\"");
+    auto times = spaced_times(o, request.count, true);
+    std::reverse(times.begin(), times.end());
     Steps steps;
-    steps.may_rise = o.sigma_min.has_value();  // the table's first sigma, where some end, can be above it
-    for (std::size_t i = 0; i < times.size() && i + 1 < sigmas.size(); ++i) {
-        const double next_time = i + 1 < times.size() ? times[i + 1] : 0;
-        steps.intervals.push_back({{static_cast<double>(static_cast<float>(times[i])), 1, sigmas[i]},
-                                   {static_cast<double>(static_cast<float>(next_time)), 1, sigmas[i + 1]},
-                                   static_cast<Index>(i),
-                                   static_cast<Index>(sigmas.size()) - 1});
+    steps.may_rise = true;
+    for (const double time : times) {
+        const auto t = static_cast<Index>(time);
+        const Index before = std::min(t - o.num_train_timesteps / request.count, o.num_train_timesteps - 1);
+        NoiseLevel from = before >= 0 ? schedule.level(before) : final_level(o, schedule);
+        from.time = time;
+        steps.intervals.push_back({from, schedule.level(t)});
     }
-    validate(steps);
-    const double largest = *std::max_element(sigmas.begin(), sigmas.end());
-    steps.initial_scale = o.timestep_spacing == "leading" ? std::sqrt(largest * largest + 1) : largest;
-    return steps;
+    return counted(std::move(steps));
 }
 
-/// DPM-Solver's steps. Its own spacings take one time more than steps and leave the last one out.
-inline Steps dpm_solver_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
-    const RatioTable table(schedule);
-    const Index train = o.num_train_timesteps;
-    std::vector<double> times = request.timesteps;
-    if (times.empty()) {
-        require_steps(request.count);
-        if (request.count >= train && o.timestep_spacing != "trailing")
-            throw ArgumentError(std::to_string(request.count) + " steps on a schedule of " + std::to_string(train));
-        // Times of less log(alpha / sigma) than lambda_min_clipped are left out.
-        Index last = train;
-        for (const double alpha_bar : schedule.alphas_cumprod()) {
-            const auto a = static_cast<float>(alpha_bar);
-            const float lambda = std::log(std::sqrt(a)) - std::log(std::sqrt(1 - a));
-            last -= lambda < static_cast<float>(o.lambda_min_clipped);
-        }
-        if (o.timestep_spacing == "linspace") times = linspace_times(last, request.count + 1);
-        else if (o.timestep_spacing == "leading") times = leading_times(last, request.count + 1);
-        else times = trailing_times(train, request.count, last);
-        if (o.timestep_spacing != "trailing") times.pop_back();
-        if (o.timestep_spacing == "leading")
-            for (double& t : times) t += static_cast<double>(o.steps_offset);
-    }
-    const auto count = static_cast<Index>(times.size());
-    std::vector<double> sigmas;
-    const double max = static_cast<double>(table.ratios.back()), min = static_cast<double>(table.ratios.front());
-    bool round = o.beta_schedule != "squaredcos_cap_v2" && (o.use_karras_sigmas || o.use_lu_lambdas);
-    if (o.use_lu_lambdas && !o.use_karras_sigmas) {  // uniform in lambda = -log ratio
-        for (Index i = 0; i < count; ++i) {
-            const double a = static_cast<double>(table.logs.back()), b = static_cast<double>(table.logs.front());
-            sigmas.push_back(std::exp(a + ramp(i, count) * (b - a)));
-        }
-        times = table.times_of(sigmas);
-    } else if (auto converted = converted_sigmas(o, max, min, count)) {
-        sigmas = *converted;
-        times = table.times_of(sigmas);
-    } else if (o.use_flow_sigmas) {
-        sigmas = flow_sigmas(train, count, request.mu ? std::exp(*request.mu) : o.flow_shift);
-        times.clear();
-        for (const double sigma : sigmas) times.push_back(sigma * static_cast<double>(train));
+/// One interval an evaluation: see ReleasedPndm.
+inline Steps pndm_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    const Index count = request.count, back = o.num_train_timesteps / count, half = back / 2;
+    const auto times = spaced_times(o, count, true);  // falling
+    const auto at = [&](Index t) { return t >= 0 ? schedule.level(t) : final_level(o, schedule); };
+    Steps steps;
+    const auto evaluate = [&](Index told, Index begin, Index end) {
+        NoiseLevel from = at(begin);
+        from.time = static_cast<double>(told);
+        steps.intervals.push_back({from, at(end)});
+    };
+    const auto time = [&](std::size_t i) { return static_cast<Index>(times[i]); };
+    std::size_t first = 0;
+    if (o.skip_prk_steps) {
+        evaluate(time(0), time(0), time(0) - back);
+        if (count > 1) evaluate(time(1), time(1) + back, time(1));
+        first = 1;
     } else {
-        for (const double t : times) sigmas.push_back(table.at(t));
+        if (count < 4) throw ArgumentError(o.class_name + " begins with three Runge-Kutta steps: it takes at least 4 steps, or skip_prk_steps");
+        for (; first < 3; ++first) {
+            const Index t = time(first), next = time(first + 1), middle = next + half;
+            evaluate(t, t, t - half);
+            evaluate(middle, t, middle);
+            evaluate(middle, t, middle - half);
+            evaluate(next, t, next);
+        }
     }
-    for (double& t : times) t = round ? round_half_even(t) : std::trunc(t);
-    sigmas.push_back(final_ratio(o, table));
+    for (; first < times.size(); ++first) evaluate(time(first), time(first), time(first) - back);
+    steps.may_rise = true;  // where the spacing is not floor(T / N), some evaluations lead back
+    return counted(std::move(steps));
+}
 
+/// sigma = sin^2(t pi / 2), alpha = sqrt(1 - sigma^2), in single precision.
+inline Steps ipndm_steps(const SchedulerOptions& o, const StepRequest& request) {
+    std::vector<float> sigmas;
+    if (o.trained_betas) {
+        sigmas.assign(o.trained_betas->begin(), o.trained_betas->end());
+    } else {
+        for (const float t : equally_spaced<float>(1, 0, request.count + 1)) {
+            const float root = std::sin(t * static_cast<float>(3.14159265358979323846) / 2);
+            sigmas.push_back(root * root);
+        }
+    }
     std::vector<NoiseLevel> levels;
-    times.push_back(0);
-    for (std::size_t i = 0; i < sigmas.size(); ++i) {
-        const double sigma = static_cast<double>(static_cast<float>(sigmas[i]));
-        levels.push_back(o.use_flow_sigmas ? NoiseLevel{times[i], 1 - sigma, sigma} : level_of_ratio(times[i], sigma));
+    for (const float sigma : sigmas) {
+        const float alpha = std::sqrt(1 - sigma * sigma);
+        const float time = std::atan2(sigma, alpha) / static_cast<float>(3.14159265358979323846) * 2;
+        levels.push_back({static_cast<double>(time), static_cast<double>(alpha), static_cast<double>(sigma)});
     }
-    Steps steps = steps_between(levels);
-    steps.initial_scale = 1;
-    return steps;
+    return unit_steps(levels);
+}
+
+/// Times of the model that was distilled, of `original` steps, that LCM and TCD visit.
+inline std::vector<double> latent_consistency_times(const SchedulerOptions& o, const StepRequest& request) {
+    const Index original = request.original_inference_steps.value_or(o.original_inference_steps), train = o.num_train_timesteps;
+    if (original < 1 || original > train) throw ArgumentError(std::to_string(original) + " original steps on a schedule of " + std::to_string(train));
+    if (!request.timesteps.empty()) {
+        const auto size = static_cast<double>(request.timesteps.size());
+        const auto skipped = static_cast<std::ptrdiff_t>(size - std::min(std::floor(size * request.strength), size));
+        return {request.timesteps.begin() + skipped, request.timesteps.end()};
+    }
+    // TCD that is asked for another number of original steps takes all times.
+    const bool every = o.class_name == "TCDScheduler" && request.original_inference_steps;
+    const Index stride = every ? 1 : train / original;
+    const auto known = static_cast<Index>(std::floor(static_cast<double>(every ? train : original) * request.strength));
+    if (request.count > known || request.count > original)
+        throw ArgumentError(std::to_string(request.count) + " steps of " + std::to_string(std::min(known, original)) + " original ones");
+    std::vector<double> times;
+    for (Index i = 0; i < request.count; ++i) {
+        const auto index = static_cast<Index>(std::floor(static_cast<double>(i) * (static_cast<double>(known) / static_cast<double>(request.count))));
+        times.push_back(static_cast<double>((known - index) * stride - 1));
+    }
+    return times;
+}
+
+inline Steps latent_consistency_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    auto levels = levels_at(schedule, latent_consistency_times(o, request));
+    levels.push_back(o.class_name == "TCDScheduler" ? schedule.level(0) : NoiseLevel{0, 1, 0});
+    return unit_steps(levels);
+}
+
+/// RePaint's way down and up; up it goes by the table's own betas, one interval each.
+inline Steps repaint_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    const Index count = std::min(request.count, o.num_train_timesteps), back = o.num_train_timesteps / count;
+    const auto at = [&](Index t) { return t >= 0 ? schedule.level(t) : NoiseLevel{0, 1, 0}; };
+    Steps steps;
+    steps.may_rise = true;
+    Index last = count;
+    for (const Index k : repaint_times(count, request.jump_length, request.jump_n_sample)) {
+        if (k < last) steps.intervals.push_back({at(k * back), at((k - 1) * back)});
+        else
+            for (Index t = last * back; t < (last + 1) * back; ++t) steps.intervals.push_back({at(t - 1), at(t)});
+        last = k;
+    }
+    return counted(std::move(steps));
+}
+
+/// Nichol and Dhariwal's cosine with offset s, on t in [0, 1] bent by the scaler; abar stays within 1e-4 of the ends.
+inline Steps wuerstchen_steps(const SchedulerOptions& o, const StepRequest& request) {
+    std::vector<double> times = request.timesteps;
+    if (times.empty())
+        for (const float t : equally_spaced<float>(1, 0, request.count + 1)) times.push_back(static_cast<double>(t));
+    const auto squared_cosine = [&](double t) {
+        const double root = std::cos((t + o.s) / (1 + o.s) * 1.57079632679489661923);
+        return root * root;
+    };
+    std::vector<NoiseLevel> levels;
+    for (const double t : times) {
+        const double bent = o.scaler > 1 ? 1 - std::pow(1 - t, o.scaler) : std::pow(t, o.scaler);
+        const double alpha_bar = std::clamp(squared_cosine(bent) / squared_cosine(0), 1e-4, 0.9999);
+        levels.push_back({t, std::sqrt(alpha_bar), std::sqrt(1 - alpha_bar)});
+    }
+    return unit_steps(levels);
 }
 
 }  // namespace detail

@@ -10,7 +10,8 @@
 namespace ito {
 
 /// Song, Meng and Ermon, "Denoising diffusion implicit models" (2021), equation 12. eta = 0 is deterministic, of first
-/// order in the number of steps; eta = 1 has the noise of DDPM.
+/// order in the number of steps; eta = 1 has the noise of DDPM. On steps that rise it is DDIM inversion (Song et al., section
+/// 4.3 and appendix D.2), which may start at a picture without noise.
 struct Ddim {
     double eta = 0;
     /// Derive eps from the clamped x0, as GLIDE does, in place of taking the network's.
@@ -24,12 +25,12 @@ struct Ddim {
         const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
         const NoiseLevel &from = interval.from, &to = interval.to;
         // Equation 16: sigma_t(eta)^2 = eta^2 (sigma_to^2 / sigma_from^2) beta.
-        const double beta = transition(interval).variance;
-        const double spread = eta * to.sigma / from.sigma * std::sqrt(beta);
+        const double spread = eta == 0 || from.sigma == 0 ? 0 : eta * to.sigma / from.sigma * std::sqrt(transition(interval).variance);
         const double direction = std::sqrt(std::max(0.0, to.sigma * to.sigma - spread * spread));
 
         double k_x = 0, k_x0 = to.alpha, k_eps = direction;
-        if (use_clipped_model_output) {  // eps = (x - alpha x0) / sigma
+        if (use_clipped_model_output) {
+            require_noise(interval);  // eps = (x - alpha x0) / sigma
             k_x = direction / from.sigma;
             k_x0 -= k_x * from.alpha;
             k_eps = 0;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <utility>
+#include <vector>
 
 #include "ito/sampler/sampler.hpp"
 
@@ -22,14 +24,27 @@ struct Ddpm {
     Variance variance = Variance::fixed_small;
     /// Whether the last step, to sigma = 0, adds noise, too, unless it starts at time 0. The paper does not; diffusers does.
     bool noisy_end = false;
+    /// Reproduce the rounding of released code for unCLIP, in single precision: alpha_t is 1 - beta_t, and a step from a time to
+    /// the one before (or from 0 to the end) takes beta_t from this table, which differs from that of alpha_bar in its last digits.
+    std::vector<float> reference_betas{};
+    /// The last step adds no noise even if it ends above sigma = 0.
+    bool quiet_end = false;
 
     template <class T>
     using State = NoState;
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        require_noise(interval);
         const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
-        const auto [alpha, beta] = transition(interval);  // sqrt(alpha_t), beta_t of the paper
+        auto [alpha, beta] = transition(interval);  // sqrt(alpha_t), beta_t of the paper
+        if (!reference_betas.empty()) {
+            const auto t = static_cast<std::size_t>(interval.from.time);
+            const bool by_one = interval.to.sigma == 0 ? t == 0 : interval.from.time - interval.to.time == 1;
+            const float rounded = by_one && t < reference_betas.size() ? reference_betas[t] : 1 - static_cast<float>(alpha * alpha);
+            beta = static_cast<double>(rounded);
+            alpha = std::sqrt(static_cast<double>(1 - rounded));
+        }
         const double sigma2 = interval.from.sigma * interval.from.sigma, sigma2_to = interval.to.sigma * interval.to.sigma;
         const double beta_small = std::max(beta * sigma2_to / sigma2, 1e-20);
 
@@ -37,7 +52,8 @@ struct Ddpm {
         const T of_x0 = static_cast<T>(interval.to.alpha * beta / sigma2), of_x = static_cast<T>(alpha * sigma2_to / sigma2);
         T* out = x.data();
 
-        if (interval.from.time <= 0 || (interval.to.sigma == 0 && !noisy_end)) {
+        const bool quiet = (interval.to.sigma == 0 && !noisy_end) || (interval.index == interval.count - 1 && quiet_end);
+        if (interval.from.time <= 0 || quiet) {
             for_each_element(x, estimate, [=](Index i, T x0, T) { out[i] = of_x0 * x0 + of_x * out[i]; });
             return;
         }

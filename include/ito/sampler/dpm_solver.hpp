@@ -13,6 +13,50 @@
 
 namespace ito {
 
+namespace detail {
+
+/// Weights of one step of an exponential integrator in lambda: x' = x-weight x + c0 m + c1 h m' + c2 h^2 m'' / 2 + z-weight z,
+/// where m, its derivatives and h belong to the start.
+struct DpmIntegral {
+    double x, c0, c1, c2, z = 0;
+};
+
+/// Exact integrals of the polynomial from one level to another; with `midpoint` c1 is half of c0, which is enough for
+/// second order. Of x0 (++), or of epsilon, which needs from.alpha > 0; of the ODE (eta = 0) or the reverse SDE (eta = 1).
+inline DpmIntegral dpm_integral(const NoiseLevel& from, const NoiseLevel& to, bool data, double eta, bool midpoint) {
+    const double alpha = to.alpha, sigma = to.sigma, h = half_log_snr(to) - half_log_snr(from);
+    if (eta != 0 && h < -1e-4) throw ArgumentError("the reverse SDE cannot go to more noise");
+    DpmIntegral w{};
+    if (data) {
+        // ++, equations 8 and 12 and appendix B; the SDE integrates e^{(1 + eta) lambda} in place of e^{lambda}.
+        const double k = (1 + eta) * h;
+        const double phi = -std::expm1(-k);  // 1 - e^{-k}
+        w.x = sigma == 0 ? 0 : sigma / from.sigma * (eta == 0 ? 1 : std::exp(-eta * h));
+        w.c0 = alpha * phi;
+        w.c1 = midpoint ? 0.5 * w.c0 : k == 0 ? 0 : alpha * (1 - phi / k);
+        if (k != 0) w.c2 = alpha * (2 * (phi - k) / (k * k) + 1);
+        if (eta != 0 && sigma > 0) w.z = sigma * std::sqrt(std::max(0.0, -std::expm1(-2 * eta * h)));
+    } else {
+        // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
+        const double reached = alpha * from.sigma / from.alpha;  // sigma e^h
+        const double psi = sigma == 0 ? reached : sigma * std::expm1(h);
+        w.x = alpha / from.alpha;
+        w.c0 = -(1 + eta) * psi;
+        w.c1 = midpoint ? 0.5 * w.c0 : h == 0 ? 0 : -(1 + eta) * (psi / h - sigma);
+        if (h != 0) w.c2 = -2 * ((psi - sigma * h) / (h * h) - 0.5 * sigma);
+        w.z = std::sqrt(eta * std::max(0.0, reached * reached - sigma * sigma));
+    }
+    return w;
+}
+
+/// Whether x0 was clamped, so that epsilon must be derived from it.
+template <class T>
+bool clamps(const Estimate<T>& estimate) {
+    return !estimate.limits.empty() || estimate.limit < std::numeric_limits<double>::infinity();
+}
+
+}  // namespace detail
+
 /// DPM-Solver as a multistep method, one evaluation a step: exact for the linear part of the probability-flow ODE (or
 /// of the reverse SDE), polynomial in lambda = log(alpha / sigma) for what the network says.
 /// Lu et al., "DPM-Solver" (2022), section 3, and "DPM-Solver++" (2022), algorithm 2 and appendix B (third order and SDE).
@@ -48,6 +92,7 @@ struct DpmSolverMultistep {
         const NoiseLevel& from = interval.from;
         if (!data_prediction && from.alpha == 0)
             throw ArgumentError("DPM-Solver in epsilon cannot start without signal (alpha = 0); use data_prediction");
+        require_noise(interval);
         const Estimate<T> estimate = denoise(std::as_const(x), from);
 
         const double lambda = half_log_snr(from);
@@ -60,8 +105,7 @@ struct DpmSolverMultistep {
         }
 
         // m0 is what the network says now: x0, or epsilon, derived from x0 where that was clamped.
-        const bool clamped = !estimate.limits.empty() || estimate.limit < std::numeric_limits<double>::infinity();
-        const bool from_x0 = !data_prediction && clamped;
+        const bool from_x0 = !data_prediction && detail::clamps(estimate);
         Tensor<T> newest(x.shape());
         const T alpha = static_cast<T>(from.alpha), per_sigma = static_cast<T>(1 / from.sigma);
         const T wx = static_cast<T>(w.x), w0 = static_cast<T>(w.m[0]), w1 = static_cast<T>(w.m[1]), w2 = static_cast<T>(w.m[2]);
@@ -102,42 +146,22 @@ struct DpmSolverMultistep {
         return use;
     }
 
-    /// x' = x-weight x + c0 D0 + c1 D1 + c2 D2 + z-weight z, where D0 = m0 and D1, D2 are divided differences of the m.
     Weights weights(const Interval& interval, double lambda, const std::array<double, 2>& past, int use) const {
-        const double alpha = interval.to.alpha, sigma = interval.to.sigma;
         const double h = half_log_snr(interval.to) - lambda;
-        Weights w{};
-        double c0, c1, c2 = 0;
-        if (data_prediction) {
-            // ++, equations 8 and 12 and appendix B; the SDE integrates e^{(1 + eta) lambda} in place of e^{lambda}.
-            const double k = stochastic ? (1 + eta) * h : h;
-            const double phi = -std::expm1(-k);  // 1 - e^{-k}
-            w.x = sigma == 0 ? 0 : sigma / interval.from.sigma * (stochastic ? std::exp(-eta * h) : 1);
-            c0 = alpha * phi;
-            c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : k == 0 ? 0 : alpha * (1 - phi / k);  // D1 = h m'
-            if (use == 3 && k != 0) {
-                const double rest = (phi - k) / (k * k);
-                c2 = alpha * (halved_third_order ? rest + 0.5 : !reference_third_order ? 2 * rest + 1 : stochastic ? rest - 0.5 : rest + 0.5);
-            }
-            if (stochastic && sigma > 0) w.z = noise * sigma * std::sqrt(std::max(0.0, -std::expm1(-2 * eta * h)));
-        } else {
-            // DPM-Solver, definition 3.1 and algorithm 2 of its appendix; sigma (e^h - 1) is finite at sigma = 0, too.
-            const double reached = alpha * interval.from.sigma / interval.from.alpha;  // sigma e^h
-            const double psi = sigma == 0 ? reached : sigma * std::expm1(h);
-            const double twice = stochastic ? 1 + eta : 1;
-            w.x = alpha / interval.from.alpha;
-            c0 = -twice * psi;
-            c1 = type == Type::midpoint && use < 3 ? 0.5 * c0 : h == 0 ? 0 : -twice * (psi / h - sigma);
-            if (use == 3 && h != 0) c2 = (reference_third_order || halved_third_order ? -1 : -2) * ((psi - sigma * h) / (h * h) - 0.5 * sigma);
-            if (stochastic) w.z = noise * std::sqrt(eta * std::max(0.0, reached * reached - sigma * sigma));
-        }
+        const detail::DpmIntegral integral =
+            detail::dpm_integral(interval.from, interval.to, data_prediction, stochastic ? eta : 0, type == Type::midpoint && use < 3);
+        const double c0 = integral.c0, c1 = integral.c1;
+        double c2 = integral.c2;
+        if (reference_third_order || halved_third_order) c2 /= 2;
+        if (reference_third_order && data_prediction && stochastic) c2 -= interval.to.alpha;
+        Weights w{integral.x, {}, noise * integral.z};
+        // D1 = h m' and D2 = h^2 m'' / 2 by divided differences.
         w.m = {c0, 0, 0};
         if (use == 2) {
             const double h0 = lambda - past[0], first = c1 * h / h0;  // D1 = (h / h0) (m0 - m1)
             w.m = {c0 + first, -first, 0};
         } else if (use == 3) {
             const double h0 = lambda - past[0], h1 = past[0] - past[1], share = h0 / (h0 + h1);
-            // D2 = h^2 m'' / 2.
             // D10 = (h / h0) (m0 - m1), D11 = (h / h1) (m1 - m2), D1 = D10 + share (D10 - D11), D2 = h / (h0 + h1) (D10 - D11)
             const double of_d10 = c1 * (1 + share) + c2 * h / (h0 + h1), of_d11 = -c1 * share - c2 * h / (h0 + h1);
             const double first = of_d10 * h / h0, second = of_d11 * h / h1;
@@ -146,6 +170,13 @@ struct DpmSolverMultistep {
         return w;
     }
 };
+
+/// DEIS, Zhang and Chen, "Fast sampling of diffusion models with exponential integrator" (2023), section 3, as released: a
+/// polynomial in log rho, rho = sigma / alpha, through the latest epsilons, integrated exactly. Since lambda = -log rho, that
+/// is DPM-Solver in epsilon with exact integrals. Orders 1 to 3 (for the paper's tAB0 to tAB2).
+constexpr DpmSolverMultistep deis(int order = 2) {
+    return {.order = order, .data_prediction = false, .type = DpmSolverMultistep::Type::heun};
+}
 
 /// DPM-Solver++ 2M is the multistep solver as it stands.
 using Dpmpp2M = DpmSolverMultistep;

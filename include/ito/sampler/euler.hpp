@@ -20,6 +20,7 @@ struct Euler {
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        require_noise(interval);
         const NoiseLevel &from = interval.from, &to = interval.to;
         const double gamma = churn.gamma(interval);
         if (gamma == 0) {

@@ -11,12 +11,16 @@ namespace ito {
 /// order: Karras et al. (2022), algorithm 1, with churn algorithm 2. A step to sigma = 0 is Euler's.
 struct Heun {
     Churn churn{};
+    /// In the coordinates of rectified flow instead, y = x / (alpha + sigma) over s = sigma / (alpha + sigma), where the slope
+    /// is the velocity eps - x0 (Lipman et al. 2023) and which may start without signal.
+    bool flow = false;
 
     template <class T>
     using State = NoState;
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        require_noise(interval);
         const double gamma = churn.gamma(interval);
         if (gamma == 0) {
             advance(x, x, interval.from, interval.to, denoise);
@@ -28,10 +32,11 @@ struct Heun {
 
   private:
     template <class T, DenoiserOf<T> D>
-    static void advance(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const NoiseLevel& to, D& denoise) {
-        if (from.alpha == 0) throw ArgumentError("Heun cannot start without signal (alpha = 0)");
-        const double stretch = to.alpha / from.alpha, change = to.sigma - stretch * from.sigma;
-        const T alpha = static_cast<T>(from.alpha), sigma = static_cast<T>(from.sigma);
+    void advance(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const NoiseLevel& to, D& denoise) const {
+        if (from.alpha == 0 && !flow) throw ArgumentError("Heun cannot start without signal (alpha = 0), unless with flow");
+        const auto scale = [this](const NoiseLevel& level) { return flow ? level.alpha + level.sigma : level.alpha; };  // x / y
+        const double stretch = scale(to) / scale(from), change = to.sigma - stretch * from.sigma;
+        const T alpha = static_cast<T>(scale(from)), sigma = static_cast<T>(from.sigma);
         const T of_x = static_cast<T>(stretch), of_d = static_cast<T>(change);
         const T* xs = start.data();
         T* out = x.data();
@@ -50,7 +55,7 @@ struct Heun {
             aheads[i] = of_x * xs[i] + slopes[i] * of_d;
         });
         const Estimate<T> second = denoise(std::as_const(ahead), to);
-        const T alpha_to = static_cast<T>(to.alpha), sigma_to = static_cast<T>(to.sigma);
+        const T alpha_to = static_cast<T>(scale(to)), sigma_to = static_cast<T>(to.sigma);
         for_each_element(ahead, second, [=](Index i, T x0, T) {
             const T d = (aheads[i] - alpha_to * x0) / sigma_to;
             out[i] = of_x * xs[i] + (slopes[i] + d) / 2 * of_d;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <string>
 
 #include "ito/core/random.hpp"
 #include "ito/denoise/denoiser.hpp"
@@ -35,6 +36,18 @@ concept NoiseOf = requires(Z& noise, Tensor<T>& z, const Interval& interval) { n
 
 /// What a sampler that looks at one step at a time remembers.
 struct NoState {};
+
+/// Throws ArgumentError for a step that starts without noise (steps that rise may), for samplers that divide by it.
+inline void require_noise(const Interval& interval) {
+    if (interval.from.sigma == 0)
+        throw ArgumentError("step " + std::to_string(interval.index) + " starts without noise: DDIM alone can take it");
+}
+
+/// The same for a step that starts without signal.
+inline void require_signal(const Interval& interval) {
+    if (interval.from.alpha == 0)
+        throw ArgumentError("step " + std::to_string(interval.index) + " starts without signal (alpha = 0), which its sampler divides by");
+}
 
 /// One paper's way from a level to the next: a value type with the paper's parameters and
 ///   template <class T> using State = ...;     what it remembers between steps, copyable

@@ -91,7 +91,7 @@ inline Transition transition(const Interval& interval) {
 struct Steps {
     std::vector<Interval> intervals;
     double initial_scale = 1;  // a run starts from this times N(0, 1)
-    bool may_rise = false;     // steps to more noise are meant, as in inversion
+    bool may_rise = false;     // steps to more noise are meant, as in inversion; they may start without noise or end without signal
 
     Index count() const { return static_cast<Index>(intervals.size()); }
 
@@ -117,8 +117,8 @@ inline void validate(const Steps& steps) {
             if (level.alpha < 0 || level.sigma < 0 || (level.alpha == 0 && level.sigma == 0))
                 throw ArgumentError(name + ": alpha and sigma must not be negative, nor both zero");
         }
-        if (i.from.sigma == 0) throw ArgumentError(name + " starts without noise");
-        if (i.to.alpha == 0) throw ArgumentError(name + " ends without signal");
+        if (i.from.sigma == 0 && !steps.may_rise) throw ArgumentError(name + " starts without noise");
+        if (i.to.alpha == 0 && !steps.may_rise) throw ArgumentError(name + " ends without signal");
         // Tables in single precision may repeat a level with an error in the last place.
         if (!steps.may_rise && i.from.alpha * i.to.sigma > i.to.alpha * i.from.sigma * (1 + 1e-6))
             throw ArgumentError(name + " goes from less noise to more: levels must fall");

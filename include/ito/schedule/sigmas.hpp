@@ -117,8 +117,17 @@ inline std::vector<double> beta_sigmas(double min, double max, Index count, doub
     return sigmas;
 }
 
-/// Levels sigma = s, alpha = 1 - s of rectified flow, `count` of them from s near 1 down, shifted towards noise:
-/// s' = shift s / (1 + (shift - 1) s), Esser et al., "Scaling rectified flow transformers" (2024), equation 23.
+/// A share s of noise in rectified flow moved towards noise: s' = shift s / (1 + (shift - 1) s), Esser et al., "Scaling
+/// rectified flow transformers" (2024), equation 23.
+inline double shift_flow(double s, double shift) { return shift * s / (1 + (shift - 1) * s); }
+
+/// The logarithm mu of the shift for a picture of so many tokens: linear between two lengths, as FLUX has it.
+inline double resolution_shift(double tokens, double base = 0.5, double max = 1.15, double base_tokens = 256, double max_tokens = 4096) {
+    if (!(max_tokens > base_tokens)) throw ArgumentError("a shift by resolution needs two different numbers of tokens");
+    return base + (tokens - base_tokens) * (max - base) / (max_tokens - base_tokens);
+}
+
+/// Levels sigma = s, alpha = 1 - s of rectified flow, `count` of them from s near 1 down, shifted towards noise (shift_flow).
 inline std::vector<double> flow_sigmas(Index train, Index count, double shift = 1) {
     detail::require_steps(count);
     if (!(shift > 0)) throw ArgumentError("the shift of flow sigmas must be positive, got " + std::to_string(shift));
@@ -126,7 +135,7 @@ inline std::vector<double> flow_sigmas(Index train, Index count, double shift = 
     const double step = (1.0 / static_cast<double>(train) - 1) / static_cast<double>(count);
     for (Index i = count; i > 0; --i) {
         const double alpha = i == count ? 1.0 / static_cast<double>(train) : static_cast<double>(i) * step + 1, s = 1 - alpha;
-        sigmas.push_back(shift * s / (1 + (shift - 1) * s));
+        sigmas.push_back(shift_flow(s, shift));
     }
     return sigmas;
 }
