@@ -20,6 +20,7 @@ namespace ito {
 ///   const auto config = SchedulerConfig::load(folder / "scheduler_config.json");
 ///   Denoiser denoise{network, config.reading()};
 ///   std::visit([&](const auto& sampler) { return sample<float>(denoise, sampler, config.steps(20), shape); }, config.sampler());
+/// The samplers of KDPM2 and DPMSolverSDE ask between the steps: give them TimedBy{config.schedule(), network}.
 class SchedulerConfig {
   public:
     /// Throws ConfigError for a value that the class does not know or options that contradict each other.
@@ -100,6 +101,8 @@ class SchedulerConfig {
             case flow_heun_class:
             case flow_lcm_class: return flow_match_steps(o, request);
             case flow_map_class: return flow_map_steps(o, request);
+            case sde_ve_class: return sde_ve_steps(o, request);
+            case sde_vp_class: return sde_vp_steps(o, request);
             case karras_ve_class: return karras_ve_steps(o, request);
             default: break;
         }

@@ -80,6 +80,11 @@ struct SchedulerOptions {
     double s_max = 50;
     double scaler = 1;
     double s = 0.008;
+    double snr = 0.15;
+    Index correct_steps = 1;
+    double sampling_eps = 1e-3;
+    double beta_min = 0.1;
+    double beta_max = 20;
 };
 
 namespace detail {
@@ -123,6 +128,13 @@ enum : ClassMask {
     repaint_class = 1ull << 28,
     karras_ve_class = 1ull << 29,
     wuerstchen_class = 1ull << 30,
+    euler_ancestral_class = 1ull << 31,
+    lms_class = 1ull << 32,
+    dpm2_class = 1ull << 33,
+    dpm2_ancestral_class = 1ull << 34,
+    dpm_sde_class = 1ull << 35,
+    sde_ve_class = 1ull << 36,
+    sde_vp_class = 1ull << 37,
 };
 
 struct SchedulerClass {
@@ -140,7 +152,12 @@ inline constexpr SchedulerClass scheduler_classes[] = {
     {"PNDMScheduler", pndm_class},
     {"IPNDMScheduler", ipndm_class},
     {"EulerDiscreteScheduler", euler_class},
+    {"EulerAncestralDiscreteScheduler", euler_ancestral_class},
     {"HeunDiscreteScheduler", heun_class},
+    {"LMSDiscreteScheduler", lms_class},
+    {"KDPM2DiscreteScheduler", dpm2_class},
+    {"KDPM2AncestralDiscreteScheduler", dpm2_ancestral_class},
+    {"DPMSolverSDEScheduler", dpm_sde_class},
     {"DPMSolverMultistepScheduler", dpm_class},
     {"DPMSolverMultistepInverseScheduler", dpm_inverse_class},
     {"DPMSolverSinglestepScheduler", dpm_single_class},
@@ -161,23 +178,27 @@ inline constexpr SchedulerClass scheduler_classes[] = {
     {"FlowMapEulerDiscreteScheduler", flow_map_class},
     {"UnCLIPScheduler", unclip_class},
     {"RePaintScheduler", repaint_class},
+    {"ScoreSdeVeScheduler", sde_ve_class},
+    {"ScoreSdeVpScheduler", sde_vp_class},
     {"KarrasVeScheduler", karras_ve_class},
     {"DDPMWuerstchenScheduler", wuerstchen_class},
 };
 
 // Classes that share options.
 inline constexpr ClassMask solver_classes = dpm_class | dpm_inverse_class | dpm_single_class | deis_class | unipc_class | sa_class;
+/// Classes that scale x to alpha = 1.
+inline constexpr ClassMask exploding_classes = euler_class | euler_ancestral_class | heun_class | lms_class | dpm2_class | dpm2_ancestral_class | dpm_sde_class;
 inline constexpr ClassMask cogvideox_classes = cogvideox_ddim_class | cogvideox_dpm_class;
 inline constexpr ClassMask latent_consistency_classes = lcm_class | tcd_class;
 inline constexpr ClassMask edm_classes = edm_euler_class | edm_dpm_class | cosine_dpm_class;
 inline constexpr ClassMask flow_classes = flow_euler_class | flow_heun_class | flow_lcm_class | flow_map_class;
 inline constexpr ClassMask shifted_flow_classes = flow_euler_class | flow_lcm_class;
 /// Classes of a table of betas at integer times.
-inline constexpr ClassMask beta_classes = ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | pndm_class | euler_class |
-                                          heun_class | solver_classes | latent_consistency_classes | repaint_class;
+inline constexpr ClassMask beta_classes = ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | pndm_class |
+                                          exploding_classes | solver_classes | latent_consistency_classes | repaint_class;
 inline constexpr ClassMask spaced_classes = beta_classes & ~(dpm_single_class | repaint_class);
 inline constexpr ClassMask thresholding_classes = ddpm_class | ddim_class | solver_classes | latent_consistency_classes | edm_dpm_class;
-inline constexpr ClassMask converted_classes = euler_class | heun_class | solver_classes | shifted_flow_classes;
+inline constexpr ClassMask converted_classes = (exploding_classes & ~euler_ancestral_class) | solver_classes | shifted_flow_classes;
 inline constexpr ClassMask clipped_classes = ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | heun_class |
                                              latent_consistency_classes | unclip_class;
 
@@ -200,7 +221,7 @@ inline std::span<const SchedulerOption> scheduler_option_table() {
         {"timestep_spacing", spaced_classes, &O::timestep_spacing},
         {"steps_offset", spaced_classes, &O::steps_offset},
         {"rescale_betas_zero_snr",
-         ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | euler_class | dpm_class | unipc_class | latent_consistency_classes,
+         ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | euler_class | euler_ancestral_class | dpm_class | unipc_class | latent_consistency_classes,
          &O::rescale_betas_zero_snr},
         {"snr_shift_scale", cogvideox_classes, &O::snr_shift_scale},
         {"clip_sample", clipped_classes | repaint_class, &O::clip_sample},
@@ -221,8 +242,8 @@ inline std::span<const SchedulerOption> scheduler_option_table() {
         {"use_lu_lambdas", dpm_class, &O::use_lu_lambdas},
         {"use_flow_sigmas", solver_classes, &O::use_flow_sigmas},
         {"flow_shift", solver_classes, &O::flow_shift},
-        {"sigma_min", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class, &O::sigma_min},
-        {"sigma_max", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class, &O::sigma_max},
+        {"sigma_min", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class | sde_ve_class, &O::sigma_min},
+        {"sigma_max", euler_class | unipc_class | cm_class | edm_classes | karras_ve_class | sde_ve_class, &O::sigma_max},
         {"sigma_data", cm_class | consistency_decoder_class | scm_class | edm_classes, &O::sigma_data},
         {"sigma_schedule", edm_classes, &O::sigma_schedule},
         {"rho", cm_class | edm_classes, &O::rho},
@@ -255,6 +276,11 @@ inline std::span<const SchedulerOption> scheduler_option_table() {
         {"s_max", karras_ve_class, &O::s_max},
         {"scaler", wuerstchen_class, &O::scaler},
         {"s", wuerstchen_class, &O::s},
+        {"snr", sde_ve_class, &O::snr},
+        {"correct_steps", sde_ve_class, &O::correct_steps},
+        {"sampling_eps", sde_ve_class | sde_vp_class, &O::sampling_eps},
+        {"beta_min", sde_vp_class, &O::beta_min},
+        {"beta_max", sde_vp_class, &O::beta_max},
     };
     return table;
 }
@@ -281,9 +307,9 @@ inline SchedulerOptions scheduler_defaults(const std::string& class_name) {
     SchedulerOptions o;
     o.class_name = class_name;
     const ClassMask bit = scheduler_class_bit(class_name);
-    if (bit & (euler_class | heun_class | solver_classes)) o.timestep_spacing = "linspace";
+    if (bit & (exploding_classes | solver_classes)) o.timestep_spacing = "linspace";
     if (bit & ~(ddpm_class | ddim_class | ddim_inverse_class | cogvideox_classes | unclip_class | repaint_class)) o.clip_sample = false;
-    if (bit & (heun_class | cogvideox_classes | latent_consistency_classes)) o.beta_start = 0.00085, o.beta_end = 0.012;
+    if (bit & (heun_class | dpm2_class | dpm2_ancestral_class | dpm_sde_class | cogvideox_classes | latent_consistency_classes)) o.beta_start = 0.00085, o.beta_end = 0.012;
     if (bit & (cogvideox_classes | latent_consistency_classes)) o.beta_schedule = "scaled_linear";
     switch (bit) {
         case ddpm_class: o.variance_type = "fixed_small"; break;
@@ -302,6 +328,8 @@ inline SchedulerOptions scheduler_defaults(const std::string& class_name) {
             o.sigma_schedule = "exponential", o.prediction_type = "v_prediction";
             break;
         case unclip_class: o.variance_type = "fixed_small_log", o.beta_schedule = "squaredcos_cap_v2"; break;
+        case sde_ve_class: o.num_train_timesteps = 2000, o.sigma_min = 0.01, o.sigma_max = 1348, o.sampling_eps = 1e-5; break;
+        case sde_vp_class: o.num_train_timesteps = 2000; break;
         case karras_ve_class: o.sigma_min = 0.02, o.sigma_max = 100, o.s_noise = 1.007; break;
         default: break;
     }

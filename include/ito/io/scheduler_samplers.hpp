@@ -13,11 +13,16 @@
 #include "ito/sampler/consistency.hpp"
 #include "ito/sampler/ddim.hpp"
 #include "ito/sampler/ddpm.hpp"
-#include "ito/sampler/dpm_solver_blocks.hpp"
+#include "ito/sampler/dpm2.hpp"
 #include "ito/sampler/dpm_solver.hpp"
+#include "ito/sampler/dpm_solver_blocks.hpp"
+#include "ito/sampler/dpmpp_sde.hpp"
 #include "ito/sampler/euler.hpp"
+#include "ito/sampler/euler_ancestral.hpp"
 #include "ito/sampler/heun.hpp"
+#include "ito/sampler/lms.hpp"
 #include "ito/sampler/pndm.hpp"
+#include "ito/sampler/predictor_corrector.hpp"
 #include "ito/sampler/repaint.hpp"
 #include "ito/sampler/sa_solver.hpp"
 #include "ito/sampler/unipc.hpp"
@@ -26,8 +31,9 @@
 namespace ito {
 
 /// The sampler of a scheduler class.
-using AnySampler = std::variant<Ddpm, Ddim, Euler, Heun, DpmSolverMultistep, DpmSolverSinglestep, UniPc, SaSolver, Pndm, ReleasedPndm,
-                                Consistency, Tcd, RePaint>;
+using AnySampler = std::variant<Ddpm, Ddim, Euler, EulerAncestral, Heun, Lms, Dpm2, DpmppSde, DpmSolverMultistep, DpmSolverSinglestep, UniPc,
+                                SaSolver, Pndm, ReleasedPndm, Consistency, Tcd, RePaint, PredictorCorrector<ReverseDiffusion, Langevin>,
+                                EulerMaruyama<ContinuousVp>>;
 
 namespace detail {
 
@@ -89,7 +95,7 @@ inline DiscreteSchedule scheduler_schedule(const SchedulerOptions& o, ClassMask 
     if (bit & cogvideox_classes) return cogvideox_schedule(o, betas);
     std::vector<float> alphas_cumprod = cumulative_alphas(betas);
     // These divide by alpha, so a little is left of the picture.
-    if (o.rescale_betas_zero_snr && (bit & (euler_class | dpm_class | unipc_class))) alphas_cumprod.back() = 0x1p-24f;
+    if (o.rescale_betas_zero_snr && (bit & (euler_class | euler_ancestral_class | dpm_class | unipc_class))) alphas_cumprod.back() = 0x1p-24f;
     return DiscreteSchedule::of_alphas_cumprod(alphas_cumprod);
 }
 
@@ -99,7 +105,7 @@ inline Reading scheduler_reading(const SchedulerOptions& o, ClassMask bit) {
     const auto unknown = [&] { one_of(o, "prediction_type", o.prediction_type, {}); };
     const bool solver_of_epsilon = o.algorithm_type == "dpmsolver" || o.algorithm_type == "sde-dpmsolver" ||
                                    o.algorithm_type == "noise_prediction" || (bit == unipc_class && !o.predict_x0);
-    reading.scaled_input = bit & (euler_class | heun_class | edm_classes | cm_class | consistency_decoder_class);
+    reading.scaled_input = bit & (exploding_classes | edm_classes | cm_class | consistency_decoder_class);
     if (bit & (edm_classes | cm_class | consistency_decoder_class)) {
         reading.prediction = Prediction::edm;
         reading.sigma_data = o.sigma_data;
@@ -114,12 +120,14 @@ inline Reading scheduler_reading(const SchedulerOptions& o, ClassMask bit) {
         reading.prediction = Prediction::v;
     } else if (bit == karras_ve_class) {
         reading.negated = true;  // of epsilon
+    } else if (bit == sde_ve_class) {
+        reading.prediction = Prediction::score;
     } else if (bit == scm_class) {
         one_of(o, "prediction_type", o.prediction_type, {"trigflow"});
         reading.prediction = Prediction::v;
     } else if (o.prediction_type == "v_prediction" && bit != unclip_class) {
         reading.prediction = Prediction::v;
-    } else if (o.prediction_type == "sample" && !(bit & (heun_class | pndm_class))) {
+    } else if (o.prediction_type == "sample" && !(bit & (heun_class | euler_ancestral_class | dpm2_class | dpm2_ancestral_class | dpm_sde_class | pndm_class))) {
         reading.prediction = Prediction::sample;
     } else if (o.prediction_type == "flow_prediction" && (bit & solver_classes)) {
         reading.prediction = Prediction::flow;
@@ -220,6 +228,13 @@ inline AnySampler scheduler_sampler(const SchedulerOptions& o, ClassMask bit, co
         case ipndm_class: return Pndm{Pndm::Start::multistep, true};
         case euler_class:
         case edm_euler_class: return Euler{.churn = {}, .ask_before_churn = true};
+        case euler_ancestral_class: return EulerAncestral{};
+        case lms_class: return Lms{};
+        case dpm2_class: return Dpm2{};
+        case dpm2_ancestral_class: return Dpm2{.churn = {}, .eta = 1};
+        case dpm_sde_class: return DpmppSde{};
+        case sde_ve_class: return PredictorCorrector{ReverseDiffusion{}, Langevin{o.snr, o.correct_steps, true}};
+        case sde_vp_class: return EulerMaruyama<ContinuousVp>{{o.beta_min, o.beta_max}, true, true};
         case flow_euler_class:
             if (o.stochastic_sampling) return Consistency{};
             return Euler{};

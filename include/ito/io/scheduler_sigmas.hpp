@@ -84,6 +84,8 @@ inline Steps variance_exploding_steps(const SchedulerOptions& o, ClassMask bit, 
         if (auto converted = converted_sigmas(o, sigmas.front(), sigmas.back(), request.count ? request.count : count)) {
             sigmas = *converted;
             times = table.times_of(sigmas);
+            if (o.use_karras_sigmas && (bit & (dpm2_class | dpm2_ancestral_class)))
+                for (double& t : times) t = round_half_even(t);
         }
         sigmas.push_back(euler ? final_ratio(o, static_cast<double>(table.ratios.front())) : 0);
     }
@@ -274,6 +276,34 @@ inline Steps karras_ve_steps(const SchedulerOptions& o, const StepRequest& reque
     Steps steps = exploding_steps(times, sigmas);
     steps.initial_scale = max;
     return steps;
+}
+
+/// The geometric table of N sigmas, at times equally spaced from 1 down to sampling_eps, each step to the sigma below its own;
+/// the network is told sigma_min (sigma_max / sigma_min)^t.
+inline Steps sde_ve_steps(const SchedulerOptions& o, const StepRequest& request) {
+    const double min = o.sigma_min.value_or(0), max = o.sigma_max.value_or(0);
+    const Index count = request.count;
+    require_sigmas(min, max, count);
+    std::vector<float> table;
+    for (const float v : equally_spaced<float>(std::log(min), std::log(max), count)) table.push_back(std::exp(v));
+    Steps steps;
+    steps.may_rise = true;  // rounding may name a sigma twice
+    for (const float t : equally_spaced<float>(1, o.sampling_eps, count)) {
+        const auto i = static_cast<std::size_t>(t * static_cast<float>(count - 1));
+        const double told = min * std::pow(max / min, static_cast<double>(t));
+        steps.intervals.push_back({{told, 1, static_cast<double>(table[i])}, {0, 1, i > 0 ? static_cast<double>(table[i - 1]) : 0}});
+    }
+    steps.initial_scale = max;
+    return counted(std::move(steps));
+}
+
+/// Equally spaced times of the continuous VP schedule from 1 to sampling_eps.
+inline Steps sde_vp_steps(const SchedulerOptions& o, const StepRequest& request) {
+    const ContinuousVp schedule{o.beta_min, o.beta_max, 1};
+    std::vector<NoiseLevel> levels;
+    for (const float t : equally_spaced<float>(1, o.sampling_eps, request.count)) levels.push_back(level_at(schedule, static_cast<double>(t)));
+    levels.push_back({0, 1, 0});
+    return unit_steps(levels);
 }
 
 }  // namespace ito::detail
