@@ -5,12 +5,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "ito/core/tensor.hpp"
 #include "ito/grad/parameter.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito {
 
@@ -61,10 +62,10 @@ class Tape {
     Tape& operator=(const Tape&) = delete;
 
     /// A value that later operations are recorded from, itself without gradient.
-    Var<T> constant(Tensor<T> value) {
-        Var<T> result(std::move(value));
-        result.tape_ = this;
-        return result;
+    Var<T> constant(Var<T> value) {
+        value.tape_ = this;
+        value.node_ = -1;
+        return value;
     }
 
     /// A value whose gradient is wanted after backward.
@@ -86,10 +87,10 @@ class Tape {
     }
 
     /// The result of an operation together with its pullback, which gets the gradient of the result.
-    Var<T> record(Tensor<T> value, Pullback pullback) {
-        Var<T> result = constant(std::move(value));
-        result.node_ = append(result.shape(), std::move(pullback), false);
-        return result;
+    Var<T> record(Var<T> value, Pullback pullback) {
+        value.tape_ = this;
+        value.node_ = append(value.shape(), std::move(pullback), false);
+        return value;
     }
 
     /// Adds to the gradient of a value; does nothing where no gradient flows. Throws ShapeError for another shape,
@@ -99,8 +100,8 @@ class Tape {
         if (to.tape_ != this) throw ArgumentError("an operation on values of two tapes");
         Node& node = nodes_[static_cast<std::size_t>(to.node_)];
         require_shape("gradient", node.shape, gradient.shape());
-        if (node.gradient) node.gradient->array() += gradient.array();
-        else node.gradient = std::move(gradient);
+        if (!node.gradient) node.gradient = std::move(gradient);
+        else simd::map_all(*node.gradient, [](auto a, auto b) { return simd::add(a, b); }, std::as_const(*node.gradient).data(), std::as_const(gradient).data());
     }
 
     /// Gradients of sum(result * seed) with respect to everything tracked. seed has the shape of result; empty means one.
@@ -187,8 +188,8 @@ Var<T> use(Tape<T>* tape, const Parameter<T>& parameter) {
 
 /// Wraps up an operation: records the pullback where a gradient flows to any argument, else drops it.
 template <class T, class Pullback, class... Args>
-Var<T> result_of(Tensor<T> value, Tape<T>* tape, Pullback&& pullback, const Args&... args) {
-    if (!tape) return Var<T>(std::move(value));
+Var<T> result_of(std::type_identity_t<Var<T>> value, Tape<T>* tape, Pullback&& pullback, const Args&... args) {
+    if (!tape) return value;
     if (!(args.tracked() || ...)) return tape->constant(std::move(value));
     return tape->record(std::move(value), std::forward<Pullback>(pullback));
 }

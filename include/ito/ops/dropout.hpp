@@ -3,6 +3,7 @@
 
 #include "ito/core/random.hpp"
 #include "ito/grad/tape.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito::ops {
 
@@ -17,10 +18,11 @@ Var<T> dropout(const Var<T>& x, double probability) {
     fill_uniform(mask.span(), RandomKey{key->first, key->second, 0, Stream::dropout});
     const T threshold = static_cast<T>(probability), kept = static_cast<T>(1 / (1 - probability));
     for (T& factor : mask) factor = factor < threshold ? T(0) : kept;
-    Tensor<T> y = *x;
-    y.array() *= mask.array();
-    auto pullback = [tape, x, mask = std::move(mask)](Tensor<T>& dy) {
-        dy.array() *= mask.array();
+    const auto product = [](auto u, auto v) { return simd::multiply(u, v); };
+    Tensor<T> y(x.shape());
+    simd::map_all(y, product, x->data(), std::as_const(mask).data());
+    auto pullback = [=, mask = std::move(mask)](Tensor<T>& dy) {
+        simd::map_all(dy, product, std::as_const(dy).data(), mask.data());
         tape->add(x, std::move(dy));
     };
     return result_of(std::move(y), tape, std::move(pullback), x);

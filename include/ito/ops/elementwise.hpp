@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "ito/core/parallel.hpp"
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
-#include "ito/ops/activation.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito::ops {
 
@@ -14,11 +13,9 @@ Var<T> add(const Var<T>& a, const Var<T>& b) {
     require_shape("add: second summand", a.shape(), b.shape());
     const Profile::Timer timer("add", a.shape());
     Tensor<T> y(a.shape());
-    parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
-        const Index count = end - begin;
-        y.array().segment(begin, count) = a->array().segment(begin, count) + b->array().segment(begin, count);
-    });
+    simd::map_all(y, [](auto u, auto v) { return simd::add(u, v); }, a->data(), b->data());
     Tape<T>* tape = common_tape(a, b);
+    if (!tape) return Var<T>(std::move(y));
     auto pullback = [=](Tensor<T>& dy) {
         if (a.tracked()) tape->add(a, b.tracked() ? Tensor<T>(dy) : std::move(dy));
         if (b.tracked()) tape->add(b, std::move(dy));
@@ -31,12 +28,11 @@ template <class T>
 Var<T> scale(const Var<T>& x, T factor, T offset = T(0)) {
     const Profile::Timer timer("scale", x.shape());
     Tensor<T> y(x.shape());
-    parallel_for(y.size(), detail::elementwise_grain, [&](Index begin, Index end) {
-        y.array().segment(begin, end - begin) = x->array().segment(begin, end - begin) * factor + offset;
-    });
+    simd::map_all(y, [=](auto v) { return simd::multiply_add(v, simd::broadcast(factor), simd::broadcast(offset)); }, x->data());
     Tape<T>* tape = x.tape();
+    if (!tape) return Var<T>(std::move(y));
     auto pullback = [=](Tensor<T>& dy) {
-        dy.array() *= factor;
+        simd::map_all(dy, [=](auto v) { return simd::multiply(v, simd::broadcast(factor)); }, std::as_const(dy).data());
         tape->add(x, std::move(dy));
     };
     return result_of(std::move(y), tape, std::move(pullback), x);
@@ -46,13 +42,21 @@ Var<T> scale(const Var<T>& x, T factor, T offset = T(0)) {
 template <class T>
 Var<T> scale_samples(const Var<T>& x, const Tensor<T>& factors) {
     require_shape("scale samples: factors", {x->dim(0)}, factors.shape());
-    auto multiplied = [factors](Tensor<T> t) {
-        const Index row = t.size() / std::max<Index>(1, t.dim(0));
-        for (Index i = 0; i < t.dim(0); ++i) t.array().segment(i * row, row) *= factors[i];
-        return t;
+    auto multiplied = [](const Tensor<T>& factors, const Tensor<T>& from, Tensor<T>& to) {
+        const Index row = to.size() / std::max<Index>(1, to.dim(0));
+        for (Index i = 0; i < to.dim(0); ++i)
+            simd::map(row, to.data() + i * row, [f = factors[i]](auto v) { return simd::multiply(v, simd::broadcast(f)); },
+                      from.data() + i * row);
     };
+    Tensor<T> y(x.shape());
+    multiplied(factors, *x, y);
     Tape<T>* tape = x.tape();
-    return result_of(multiplied(*x), tape, [=](Tensor<T>& dy) { tape->add(x, multiplied(std::move(dy))); }, x);
+    if (!tape) return Var<T>(std::move(y));
+    auto pullback = [=](Tensor<T>& dy) {
+        multiplied(factors, dy, dy);
+        tape->add(x, std::move(dy));
+    };
+    return result_of(std::move(y), tape, std::move(pullback), x);
 }
 
 /// The same elements under another shape.
@@ -60,6 +64,7 @@ template <class T>
 Var<T> reshape(const Var<T>& x, const Shape& shape) {
     const Profile::Timer timer("reshape", x.shape());
     Tape<T>* tape = x.tape();
+    if (!tape) return Var<T>(x->reshaped(shape));
     return result_of(
         x->reshaped(shape), tape, [=](Tensor<T>& dy) { tape->add(x, std::move(dy).reshaped(x.shape())); }, x);
 }
@@ -71,17 +76,19 @@ Var<T> concat(const Var<T>& a, const Var<T>& b) {
     require_shape("concat: second part", a.shape().with(-1, cb), b.shape());
     const Profile::Timer timer("concat", a.shape(), b.shape());
     Tensor<T> y(a.shape().with(-1, ca + cb));
-    parallel_for(y.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
+    const Index rows = a->size() / std::max<Index>(1, ca), grain = simd::map_grain / std::max<Index>(1, ca + cb) + 1;
+    parallel_for(rows, grain, [&](Index begin, Index end) {
         for (Index row = begin; row < end; ++row) {
             T* to = std::copy_n(a->data() + row * ca, ca, y.data() + row * (ca + cb));
             std::copy_n(b->data() + row * cb, cb, to);
         }
     });
     Tape<T>* tape = common_tape(a, b);
+    if (!tape) return Var<T>(std::move(y));
     auto pullback = [=](Tensor<T>& dy) {
         const Profile::Timer timer("concat backward", a.shape(), b.shape());
         Tensor<T> da(a.shape()), db(b.shape());
-        parallel_for(dy.matrix().rows(), detail::elementwise_grain / (ca + cb) + 1, [&](Index begin, Index end) {
+        parallel_for(rows, grain, [&](Index begin, Index end) {
             for (Index row = begin; row < end; ++row) {
                 const T* from = dy.data() + row * (ca + cb);
                 std::copy_n(from, ca, da.data() + row * ca);

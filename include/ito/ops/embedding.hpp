@@ -18,12 +18,14 @@ Var<T> embedding(std::span<const Index> indices, const Parameter<T>& weight, Tap
     for (std::size_t i = 0; i < indices.size(); ++i) {
         if (indices[i] < 0 || indices[i] >= rows)
             throw ArgumentError("class " + std::to_string(indices[i]) + " is outside [0, " + std::to_string(rows) + ")");
-        y.matrix().row(static_cast<Index>(i)) = weight.value.matrix().row(indices[i]);
+        std::copy_n(weight.value.data() + indices[i] * width, width, y.data() + static_cast<Index>(i) * width);
     }
+    if (!tape) return Var<T>(std::move(y));
     const Var<T> w = use(tape, weight);
-    auto pullback = [tape, w, indices = std::vector<Index>(indices.begin(), indices.end())](Tensor<T>& dy) {
+    auto pullback = [tape, w, width, indices = std::vector<Index>(indices.begin(), indices.end())](Tensor<T>& dy) {
         Tensor<T> dw = Tensor<T>::zeros(w.shape());
-        for (std::size_t i = 0; i < indices.size(); ++i) dw.matrix().row(indices[i]) += dy.matrix().row(static_cast<Index>(i));
+        for (std::size_t i = 0; i < indices.size(); ++i)
+            for (Index c = 0; c < width; ++c) dw(indices[i], c) += dy(static_cast<Index>(i), c);
         tape->add(w, std::move(dw));
     };
     return result_of(std::move(y), tape, std::move(pullback), w);

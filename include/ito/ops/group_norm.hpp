@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cmath>
+#include <string>
 
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/activation.hpp"
+#include "ito/simd/group_norm.hpp"
 
 namespace ito::ops {
 
@@ -17,17 +19,82 @@ struct GroupNorm {
 
 namespace detail {
 
-/// [C] sums over the rows of f(row), in strips short enough for single precision, added up in double.
-template <class T, class RowFunction>
-Eigen::ArrayXd sum_rows(Index rows, Index channels, RowFunction&& f) {
-    Eigen::ArrayXd total = Eigen::ArrayXd::Zero(channels);
-    Eigen::Array<T, 1, Eigen::Dynamic> strip(channels);
-    for (Index begin = 0; begin < rows; begin += 32) {
-        strip.setZero();
-        for (Index row = begin; row < std::min(rows, begin + 32); ++row) strip += f(row);
-        total += strip.transpose().template cast<double>();
+/// How a group norm goes through x [N, .., C]: `rows` rows of C channels a sample, in strips.
+struct Strips {
+    Index samples, rows, channels, groups;
+    Index height = simd::strip_rows(channels), count = (rows + height - 1) / height;
+
+    Index width() const { return channels / groups; }
+
+    /// f(sample, strip, offset of its first number, its rows), on all threads.
+    template <class F>
+    void for_each(F&& f) const {
+        parallel_for(samples * count, 1, [&](Index begin, Index end) {
+            for (Index piece = begin; piece < end; ++piece) {
+                const Index strip = piece % count, first = strip * height;
+                f(piece / count, strip, (piece / count * rows + first) * channels, std::min(height, rows - first));
+            }
+        });
     }
-    return total;
+};
+
+/// What y = act(x * slope + shift) takes for each sample and channel. [N, 4, C]
+template <class T>
+class NormFactors {
+  public:
+    NormFactors(Index samples, Index channels) : channels_(channels), values_({samples, 4, channels}) {}
+
+    T* mean(Index n) { return at(n, 0); }
+    T* inverse(Index n) { return at(n, 1); }  // of the deviation
+    T* slope(Index n) { return at(n, 2); }
+    T* shift(Index n) { return at(n, 3); }
+
+  private:
+    T* at(Index n, Index row) { return values_.data() + (n * 4 + row) * channels_; }
+
+    Index channels_;
+    Tensor<T> values_;
+};
+
+/// Mean and inverse deviation of every group, repeated over its channels. Every strip has its own mean and squared
+/// distances from it, and these are put together in double (Chan, Golub and LeVeque 1979): one pass over memory, and
+/// nothing is lost where the mean is far larger than the deviation.
+template <class T>
+void find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& factors) {
+    Tensor<double> moments({s.samples, s.count, s.groups, 2});
+    s.for_each([&](Index n, Index strip, Index offset, Index rows) {
+        Tensor<T> means({s.channels}), squares({s.channels});
+        simd::strip_moments(x + offset, rows, s.channels, means.data(), squares.data());
+        double* to = moments.data() + (n * s.count + strip) * s.groups * 2;
+        const T *mean = means.data(), *square = squares.data();
+        for (Index group = 0; group < s.groups; ++group, mean += s.width(), square += s.width()) {
+            double total = 0, apart = 0;
+            for (Index c = 0; c < s.width(); ++c) total += static_cast<double>(mean[c]);
+            total /= static_cast<double>(s.width());
+            for (Index c = 0; c < s.width(); ++c) {
+                const double d = static_cast<double>(mean[c]) - total;
+                apart += static_cast<double>(square[c]) + static_cast<double>(rows) * d * d;
+            }
+            *to++ = total;
+            *to++ = apart;
+        }
+    });
+    parallel_for(s.samples * s.groups, 64, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) {
+            const Index n = i / s.groups, group = i % s.groups;
+            const double* strip = moments.data() + (n * s.count * s.groups + group) * 2;
+            double count = 0, mean = 0, apart = 0;
+            for (Index k = 0; k < s.count; ++k, strip += s.groups * 2) {
+                const double more = static_cast<double>(std::min(s.height, s.rows - k * s.height) * s.width());
+                const double d = strip[0] - mean;
+                mean += d * more / (count + more);
+                apart += strip[1] + d * d * count * more / (count + more);
+                count += more;
+            }
+            std::fill_n(factors.mean(n) + group * s.width(), s.width(), static_cast<T>(mean));
+            std::fill_n(factors.inverse(n) + group * s.width(), s.width(), static_cast<T>(1 / std::sqrt(apart / count + epsilon)));
+        }
+    });
 }
 
 }  // namespace detail
@@ -39,116 +106,87 @@ Eigen::ArrayXd sum_rows(Index rows, Index channels, RowFunction&& f) {
 template <class T>
 Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>& beta, const GroupNorm& how,
                   const Var<T>& scale_shift = {}) {
-    using Row = Eigen::Array<T, 1, Eigen::Dynamic>;
-    const Index n = x->dim(0), channels = x->dim(-1), groups = how.groups;
-    if (groups < 1 || channels % groups != 0)
-        throw ShapeError("group norm: " + std::to_string(groups) + " groups do not divide the channels of " + x.shape().str());
+    const Index n = x->dim(0), channels = x->dim(-1);
+    if (how.groups < 1 || channels % how.groups != 0)
+        throw ShapeError("group norm: " + std::to_string(how.groups) + " groups do not divide the channels of " + x.shape().str());
     require_shape("group norm: weight", {channels}, gamma.value.shape());
     require_shape("group norm: bias", {channels}, beta.value.shape());
     if (scale_shift) require_shape("group norm: scale and shift", {n, 2 * channels}, scale_shift.shape());
-    const Index rows = x->size() ? x->size() / (n * channels) : 0, width = channels / groups;
+    const detail::Strips strips{n, x->size() ? x->size() / (n * channels) : 0, channels, how.groups};
     const Activation activation = how.activation;
 
     const Profile::Timer timer("group norm", x.shape());
-    Tape<T>* tape = common_tape(x, scale_shift);
-    const Var<T> g = use(tape, gamma), b = use(tape, beta);
-
-    // y = act(normal * factor + offset) with normal = x * inverse - mean * inverse, all of them per sample and channel.
-    Tensor<T> statistics({n, 2, channels});  // mean and 1 / deviation, repeated over the channels of a group
-    auto affine = [=](Index i, Row& factor, Row& offset) {
-        factor = g->array().transpose();
-        offset = b->array().transpose();
-        if (!scale_shift) return;
-        const auto scale = scale_shift->matrix().row(i).head(channels).array();
-        factor *= T(1) + scale;
-        offset = offset * (T(1) + scale) + scale_shift->matrix().row(i).tail(channels).array();
-    };
-
-    Tensor<T> y(x.shape());
-    parallel_for(n, 1, [&](Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) {
-            const MatrixMap<const T> in(x->data() + i * rows * channels, rows, channels);
-            MatrixMap<T> out(y.data() + i * rows * channels, rows, channels);
-            MatrixMap<T> stats(statistics.data() + i * 2 * channels, 2, channels);
-            const double count = static_cast<double>(rows * width);
-            const Eigen::ArrayXd sums = detail::sum_rows<T>(rows, channels, [&](Index r) { return in.row(r).array(); });
-            for (Index group = 0; group < groups; ++group)
-                stats.row(0).segment(group * width, width).setConstant(T(sums.segment(group * width, width).sum() / count));
-            const Row mean = stats.row(0);
-            const Eigen::ArrayXd squares =
-                detail::sum_rows<T>(rows, channels, [&](Index r) { return (in.row(r).array() - mean).square(); });
-            for (Index group = 0; group < groups; ++group) {
-                const double variance = squares.segment(group * width, width).sum() / count;
-                stats.row(1).segment(group * width, width).setConstant(T(1.0 / std::sqrt(variance + how.epsilon)));
-            }
-            Row factor, offset;
-            affine(i, factor, offset);
-            factor *= stats.row(1).array();
-            offset -= mean * factor;
-            for (Index r = 0; r < rows; ++r) {
-                out.row(r) = in.row(r).array() * factor + offset;
-                detail::activate<T>(activation, ArrayMap<T>(out.row(r).data(), channels));
-            }
+    detail::NormFactors<T> factors(n, channels);
+    detail::find_moments(strips, x->data(), how.epsilon, factors);
+    for (Index i = 0; i < n; ++i) {
+        const T* scales = scale_shift ? scale_shift->data() + i * 2 * channels : nullptr;
+        for (Index c = 0; c < channels; ++c) {
+            const T scale = scales ? T(1) + scales[c] : T(1), offset = scales ? scales[channels + c] : T(0);
+            factors.slope(i)[c] = gamma.value[c] * scale * factors.inverse(i)[c];
+            factors.shift(i)[c] = beta.value[c] * scale + offset - factors.mean(i)[c] * factors.slope(i)[c];
         }
+    }
+    Tensor<T> y(x.shape());
+    strips.for_each([&](Index i, Index, Index offset, Index rows) {
+        simd::affine_rows(activation, x->data() + offset, rows, channels, factors.slope(i), factors.shift(i), y.data() + offset);
     });
 
-    auto pullback = [=, statistics = std::move(statistics)](Tensor<T>& dy) {
+    Tape<T>* tape = common_tape(x, scale_shift);
+    if (!tape) return Var<T>(std::move(y));
+    const Var<T> g = use(tape, gamma), b = use(tape, beta);
+    auto pullback = [=, factors = std::move(factors)](Tensor<T>& dy) mutable {
         const Profile::Timer timer("group norm backward", x.shape());
-        Tensor<T> sums({n, 2, channels});  // of da * normal and of da, over the rows of a sample
-        Tensor<T> dx(x.shape());
-        parallel_for(n, 1, [&](Index begin, Index end) {
-            for (Index i = begin; i < end; ++i) {
-                const MatrixMap<const T> in(x->data() + i * rows * channels, rows, channels);
-                MatrixMap<T> da(dy.data() + i * rows * channels, rows, channels);
-                MatrixMap<T> out(dx.data() + i * rows * channels, rows, channels);
-                const Row mean = MatrixMap<const T>(statistics.data() + i * 2 * channels, 2, channels).row(0);
-                const Row inverse = MatrixMap<const T>(statistics.data() + i * 2 * channels, 2, channels).row(1);
-                Row factor, offset, argument(channels);
-                affine(i, factor, offset);
-                const Row slope = factor * inverse, shift = offset - mean * slope;
-                if (activation != Activation::none)
-                    for (Index r = 0; r < rows; ++r) {
-                        argument = in.row(r).array() * slope + shift;
-                        detail::multiply_by_derivative<T>(activation, {argument.data(), channels}, {da.row(r).data(), channels});
+        // Sums over the rows of a sample of da, the gradient of the activation's argument, and of da * normal, with
+        // normal = (x - mean) * inverse.
+        Tensor<T> partial({n, strips.count, 2, channels}), plain({n, channels}), weighted({n, channels});
+        strips.for_each([&](Index i, Index strip, Index offset, Index rows) {
+            T* to = partial.data() + (i * strips.count + strip) * 2 * channels;
+            simd::affine_gradient_sums(activation, x->data() + offset, rows, channels, factors.slope(i), factors.shift(i),
+                                       factors.mean(i), dy.data() + offset, to, to + channels);
+        });
+        // dx = (dn - mean(dn) - normal * mean(dn * normal)) * inverse with dn = da * slope / inverse, means over a group
+        Tensor<T> constant({n, channels}), by_x({n, channels});
+        parallel_for(n * how.groups, 16, [&](Index begin, Index end) {
+            for (Index piece = begin; piece < end; ++piece) {
+                const Index i = piece / how.groups, first = piece % how.groups * strips.width();
+                const T *slope = factors.slope(i), inverse = factors.inverse(i)[first], mean = factors.mean(i)[first];
+                double dn = 0, dn_normal = 0;
+                for (Index c = first; c < first + strips.width(); ++c) {
+                    double sum = 0, product = 0;
+                    for (Index strip = 0; strip < strips.count; ++strip) {
+                        const T* from = partial.data() + (i * strips.count + strip) * 2 * channels + c;
+                        sum += static_cast<double>(from[0]);
+                        product += static_cast<double>(from[channels]);
                     }
-                const Eigen::ArrayXd plain = detail::sum_rows<T>(rows, channels, [&](Index r) { return da.row(r).array(); });
-                const Eigen::ArrayXd weighted = detail::sum_rows<T>(
-                    rows, channels, [&](Index r) { return da.row(r).array() * (in.row(r).array() - mean) * inverse; });
-                MatrixMap<T> sum(sums.data() + i * 2 * channels, 2, channels);
-                sum.row(0) = weighted.template cast<T>().matrix().transpose();
-                sum.row(1) = plain.template cast<T>().matrix().transpose();
-                if (!x.tracked()) continue;
-                // dx = (dn - mean(dn) - normal * mean(dn * normal)) / deviation with dn = da * factor, means over a group
-                Row mean_dn(channels), mean_dn_normal(channels);
-                const double count = static_cast<double>(rows * width);
-                for (Index group = 0; group < groups; ++group) {
-                    const auto part = factor.segment(group * width, width).transpose().template cast<double>();
-                    mean_dn.segment(group * width, width)
-                        .setConstant(T((plain.segment(group * width, width) * part).sum() / count));
-                    mean_dn_normal.segment(group * width, width)
-                        .setConstant(T((weighted.segment(group * width, width) * part).sum() / count));
+                    product *= static_cast<double>(inverse);
+                    plain(i, c) = static_cast<T>(sum);
+                    weighted(i, c) = static_cast<T>(product);
+                    dn += sum * static_cast<double>(slope[c]);
+                    dn_normal += product * static_cast<double>(slope[c]);
                 }
-                const Row by_x = inverse.square() * mean_dn_normal, constant = mean_dn * inverse - mean * by_x;
-                for (Index r = 0; r < rows; ++r)
-                    out.row(r) = da.row(r).array() * slope - constant - in.row(r).array() * by_x;
+                const double count = static_cast<double>(strips.rows * strips.width());
+                const T factor = static_cast<T>(dn_normal / count) * inverse;
+                std::fill_n(&by_x(i, first), strips.width(), factor);
+                std::fill_n(&constant(i, first), strips.width(), static_cast<T>(dn / count) - mean * factor);
             }
         });
-        if (x.tracked()) tape->add(x, std::move(dx));
         Tensor<T> dgamma = Tensor<T>::zeros({channels}), dbeta = Tensor<T>::zeros({channels});
         Tensor<T> dscale_shift = scale_shift ? Tensor<T>(scale_shift.shape()) : Tensor<T>();
-        for (Index i = 0; i < n; ++i) {
-            const ArrayMap<const T> weighted(sums.data() + i * 2 * channels, channels);
-            const ArrayMap<const T> plain(sums.data() + (i * 2 + 1) * channels, channels);
-            if (!scale_shift) {
-                dgamma.array() += weighted;
-                dbeta.array() += plain;
-                continue;
+        for (Index i = 0; i < n; ++i)
+            for (Index c = 0; c < channels; ++c) {
+                const T scale = scale_shift ? T(1) + (*scale_shift)(i, c) : T(1);
+                dgamma[c] += weighted(i, c) * scale;
+                dbeta[c] += plain(i, c) * scale;
+                if (!scale_shift) continue;
+                dscale_shift(i, c) = weighted(i, c) * (*g)[c] + plain(i, c) * (*b)[c];
+                dscale_shift(i, channels + c) = plain(i, c);
             }
-            const ArrayMap<const T> scale(scale_shift->data() + i * 2 * channels, channels);
-            dgamma.array() += weighted * (T(1) + scale);
-            dbeta.array() += plain * (T(1) + scale);
-            ArrayMap<T>(dscale_shift.data() + i * 2 * channels, channels) = weighted * g->array() + plain * b->array();
-            ArrayMap<T>(dscale_shift.data() + (i * 2 + 1) * channels, channels) = plain;
+        if (x.tracked()) {
+            strips.for_each([&](Index i, Index, Index offset, Index rows) {
+                simd::affine_gradient_rows(x->data() + offset, rows, channels, factors.slope(i), &constant(i, 0), &by_x(i, 0),
+                                           dy.data() + offset);
+            });
+            tape->add(x, std::move(dy));
         }
         tape->add(g, std::move(dgamma));
         tape->add(b, std::move(dbeta));

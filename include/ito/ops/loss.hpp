@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "ito/core/parallel.hpp"
 #include "ito/grad/tape.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito::ops {
 
@@ -20,17 +21,22 @@ Var<T> squared_errors(const Var<T>& prediction, const Tensor<T>& target) {
     Tensor<T> difference(target.shape()), errors({n});
     parallel_for(n, 1, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
-            auto d = difference.array().segment(i * row, row);
-            d = prediction->array().segment(i * row, row) - target.array().segment(i * row, row);
-            errors[i] = static_cast<T>(d.template cast<double>().square().sum() / static_cast<double>(row));
+            T* d = difference.data() + i * row;
+            simd::map(row, d, [](auto u, auto v) { return simd::subtract(u, v); }, prediction->data() + i * row, target.data() + i * row);
+            const double sum = simd::sum_of(row, [](auto v) { return simd::multiply(v, v); }, static_cast<const T*>(d));
+            errors[i] = static_cast<T>(sum / static_cast<double>(row));
         }
     });
     Tape<T>* tape = prediction.tape();
-    auto pullback = [=, difference = std::move(difference)](Tensor<T>& dy) {
-        Tensor<T> g(prediction.shape());
-        for (Index i = 0; i < n; ++i)
-            g.array().segment(i * row, row) = difference.array().segment(i * row, row) * (T(2) * dy[i] / static_cast<T>(row));
-        tape->add(prediction, std::move(g));
+    auto pullback = [=, difference = std::move(difference)](Tensor<T>& dy) mutable {
+        parallel_for(n, 1, [&](Index begin, Index end) {
+            for (Index i = begin; i < end; ++i) {
+                T* d = difference.data() + i * row;
+                const T factor = T(2) * dy[i] / static_cast<T>(row);
+                simd::map(row, d, [=](auto v) { return simd::multiply(v, simd::broadcast(factor)); }, static_cast<const T*>(d));
+            }
+        });
+        tape->add(prediction, std::move(difference));
     };
     return result_of(std::move(errors), tape, std::move(pullback), prediction);
 }
@@ -42,12 +48,15 @@ Var<T> weighted_mean(const Var<T>& x, std::span<const T> weights = {}) {
     const Index n = x->size();
     if (!weights.empty()) require_shape("weighted mean: weights", {n}, {static_cast<Index>(weights.size())});
     Tensor<T> share = Tensor<T>::full({n}, T(1) / static_cast<T>(n));
-    if (!weights.empty()) share.array() *= ArrayMap<const T>(weights.data(), n);
-    const double sum = (x->array().template cast<double>() * share.array().template cast<double>()).sum();
+    double sum = 0;
+    for (Index i = 0; i < n; ++i) {
+        if (!weights.empty()) share[i] *= weights[static_cast<std::size_t>(i)];
+        sum += static_cast<double>((*x)[i]) * static_cast<double>(share[i]);
+    }
     Tape<T>* tape = x.tape();
     auto pullback = [=](Tensor<T>& dy) {
         Tensor<T> g = share;
-        g.array() *= dy[0];
+        for (T& v : g) v *= dy[0];
         tape->add(x, std::move(g).reshaped(x.shape()));
     };
     return result_of(Tensor<T>::full({1}, static_cast<T>(sum)), tape, std::move(pullback), x);
@@ -71,17 +80,19 @@ Var<T> cross_entropy(const Var<T>& logits, std::span<const Index> labels) {
         const Index label = labels[static_cast<std::size_t>(i)];
         if (label < 0 || label >= classes)
             throw ArgumentError("class " + std::to_string(label) + " is outside [0, " + std::to_string(classes) + ")");
-        auto row = probability.matrix().row(i).array();
-        row = logits->matrix().row(i).array() - logits->matrix().row(i).maxCoeff();
-        total += std::log(static_cast<double>(row.exp().sum())) - static_cast<double>(row[label]);
-        row = row.exp();
-        row /= row.sum();
+        const T* from = logits->data() + i * classes;
+        T* row = probability.data() + i * classes;
+        const T most = *std::max_element(from, from + classes);
+        double sum = 0;
+        for (Index k = 0; k < classes; ++k) sum += static_cast<double>(row[k] = std::exp(from[k] - most));
+        total += std::log(sum) - static_cast<double>(from[label] - most);
+        for (Index k = 0; k < classes; ++k) row[k] = static_cast<T>(row[k] / sum);
     }
     Tape<T>* tape = logits.tape();
     auto pullback = [=, probability = std::move(probability), labels = std::vector<Index>(labels.begin(), labels.end())](Tensor<T>& dy) {
         Tensor<T> g = probability;
         for (Index i = 0; i < n; ++i) g(i, labels[static_cast<std::size_t>(i)]) -= T(1);
-        g.array() *= dy[0] / static_cast<T>(n);
+        for (T& v : g) v *= dy[0] / static_cast<T>(n);
         tape->add(logits, std::move(g));
     };
     return result_of(Tensor<T>::full({1}, static_cast<T>(total / static_cast<double>(n))), tape, std::move(pullback), logits);

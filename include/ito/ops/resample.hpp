@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "ito/core/parallel.hpp"
+#include <string>
+
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito::ops {
 
@@ -18,9 +20,11 @@ Tensor<T> spread_twofold(const Tensor<T>& x, T factor) {
         for (Index line = begin; line < end; ++line) {
             T* to = y.data() + line * 4 * width * channels;
             for (Index w = 0; w < width; ++w) {
-                const ArrayMap<const T> pixel(x.data() + (line * width + w) * channels, channels);
-                ArrayMap<T>(to + 2 * w * channels, channels) = pixel * factor;
-                ArrayMap<T>(to + (2 * w + 1) * channels, channels) = pixel * factor;
+                const T* pixel = x.data() + (line * width + w) * channels;
+                T* const left = to + 2 * w * channels;
+                if (factor == T(1)) std::copy_n(pixel, channels, left);
+                else simd::map(channels, left, [=](auto v) { return simd::multiply(v, simd::broadcast(factor)); }, pixel);
+                std::copy_n(left, channels, left + channels);
             }
             std::copy_n(to, 2 * width * channels, to + 2 * width * channels);
         }
@@ -37,11 +41,11 @@ Tensor<T> gather_twofold(const Tensor<T>& x, T factor) {
         for (Index line = begin; line < end; ++line)
             for (Index w = 0; w < width; ++w) {
                 const T* from = x.data() + (line * 4 * width + 2 * w) * channels;
-                const Index below = 2 * width * channels;
-                ArrayMap<T>(y.data() + (line * width + w) * channels, channels) =
-                    (ArrayMap<const T>(from, channels) + ArrayMap<const T>(from + channels, channels) +
-                     ArrayMap<const T>(from + below, channels) + ArrayMap<const T>(from + below + channels, channels)) *
-                    factor;
+                const T* below = from + 2 * width * channels;
+                const auto gather = [=](auto a, auto b, auto c, auto d) {
+                    return simd::multiply(simd::add(simd::add(a, b), simd::add(c, d)), simd::broadcast(factor));
+                };
+                simd::map(channels, y.data() + (line * width + w) * channels, gather, from, from + channels, below, below + channels);
             }
     });
     return y;
@@ -62,6 +66,7 @@ Var<T> upsample_nearest(const Var<T>& x) {
     detail::require_image("nearest upsampling", x, 1);
     const Profile::Timer timer("nearest upsampling", x.shape());
     Tape<T>* tape = x.tape();
+    if (!tape) return Var<T>(detail::spread_twofold(*x, T(1)));
     return result_of(
         detail::spread_twofold(*x, T(1)), tape, [=](Tensor<T>& dy) { tape->add(x, detail::gather_twofold(dy, T(1))); }, x);
 }
@@ -72,6 +77,7 @@ Var<T> average_pool(const Var<T>& x) {
     detail::require_image("average pooling", x, 2);
     const Profile::Timer timer("average pooling", x.shape());
     Tape<T>* tape = x.tape();
+    if (!tape) return Var<T>(detail::gather_twofold(*x, T(0.25)));
     return result_of(
         detail::gather_twofold(*x, T(0.25)), tape,
         [=](Tensor<T>& dy) { tape->add(x, detail::spread_twofold(dy, T(0.25))); }, x);

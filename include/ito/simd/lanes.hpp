@@ -74,18 +74,24 @@ inline constexpr int registers = 32;
 inline constexpr int registers = 16;
 #endif
 
-/// The first `count` of a register's floats, the others zero; all of them where count >= lanes.
-ITO_SIMD_INLINE Floats load_part(const float* p, Index count) {
-    if (count >= lanes) return load(p);
+namespace detail {
+[[gnu::noinline, gnu::cold]] inline Floats load_few(const float* p, Index count) {
     alignas(64) float room[lanes] = {};
     for (Index i = 0; i < count; ++i) room[i] = p[i];
     return load(room);
 }
-ITO_SIMD_INLINE void store_part(Floats v, float* p, Index count) {
-    if (count >= lanes) return store(v, p);
+[[gnu::noinline, gnu::cold]] inline void store_few(Floats v, float* p, Index count) {
     alignas(64) float room[lanes];
     store(v, room);
     for (Index i = 0; i < count; ++i) p[i] = room[i];
+}
+}  // namespace detail
+
+/// The first `count` of a register's floats, the others zero; all of them where count >= lanes.
+ITO_SIMD_INLINE Floats load_part(const float* p, Index count) { return count >= lanes ? load(p) : detail::load_few(p, count); }
+ITO_SIMD_INLINE void store_part(Floats v, float* p, Index count) {
+    if (count >= lanes) store(v, p);
+    else detail::store_few(v, p, count);
 }
 
 /// f(0), f(1), .. f(N - 1) with the index a constant: an array of registers stays in registers only if every loop over

@@ -5,8 +5,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "ito/core/parallel.hpp"
-#include "ito/core/tensor.hpp"
+#include "ito/simd/math.hpp"
 
 namespace ito {
 
@@ -28,13 +27,20 @@ struct AdamW {
         const T kept = static_cast<T>(1 - learning_rate * weight_decay);
         const T rate = static_cast<T>(learning_rate / (1 - std::pow(beta1, static_cast<double>(step))));
         const T unbias = static_cast<T>(1 / std::sqrt(1 - std::pow(beta2, static_cast<double>(step))));
-        parallel_for(parameter.size(), 1 << 14, [&](Index begin, Index end) {
-            auto p = parameter.array().segment(begin, end - begin), m = mean.array().segment(begin, end - begin);
-            auto v = square.array().segment(begin, end - begin);
-            const auto g = gradient.array().segment(begin, end - begin) * scale;
-            m = b1 * m + c1 * g;
-            v = b2 * v + c2 * g.square();
-            p = kept * p - rate * m / (v.sqrt() * unbias + eps);
+        parallel_for(parameter.size(), simd::map_grain, [&](Index begin, Index end) {
+            T *p = parameter.data(), *m = mean.data(), *v = square.data();
+            for (Index i = begin; i < end; i += simd::width<T>) {
+                const Index count = end - i;
+                const auto g = simd::multiply(simd::load_part(gradient.data() + i, count), simd::broadcast(scale));
+                const auto moved = simd::multiply_add(simd::broadcast(b1), simd::load_part(m + i, count), simd::multiply(simd::broadcast(c1), g));
+                const auto spread = simd::multiply_add(simd::broadcast(b2), simd::load_part(v + i, count),
+                                                       simd::multiply(simd::multiply(simd::broadcast(c2), g), g));
+                simd::store_part(moved, m + i, count);
+                simd::store_part(spread, v + i, count);
+                const auto below = simd::multiply_add(simd::square_root(spread), simd::broadcast(unbias), simd::broadcast(eps));
+                const auto change = simd::divide(simd::multiply(simd::broadcast(rate), moved), below);
+                simd::store_part(simd::subtract(simd::multiply(simd::broadcast(kept), simd::load_part(p + i, count)), change), p + i, count);
+            }
         });
     }
 };

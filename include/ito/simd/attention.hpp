@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "ito/core/shape.hpp"
+#include "ito/simd/gemm_transposed.hpp"
+#include "ito/simd/math.hpp"
+
+// Attention by blocks of queries and keys, so that scores stay in the cache and never exist for a whole sequence: the
+// softmax is corrected from block to block (Milakov and Gimelshein 2018; Dao et al. 2022).
+namespace ito::simd {
+
+/// q [N, queries, heads * width], k [N, keys, heads * width], v [N, keys, heads * value_width], heads side by side.
+struct AttentionShape {
+    Index samples, heads, queries, keys, width, value_width;
+    double scale() const { return 1 / std::sqrt(static_cast<double>(width)); }
+};
+
+namespace detail {
+
+inline constexpr Index query_block = 8 * tile_rows, key_block = 64;
+
+inline Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
+
+/// Rows of one head, [.., row_stride] apart, from `first` on.
+struct HeadRows {
+    const float* at;
+    Index row_stride;
+};
+inline HeadRows rows_of(const float* x, Index length, Index heads, Index width, Index n, Index head, Index first) {
+    return {x + (n * length + first) * heads * width + head * width, heads * width};
+}
+
+/// A block of rows of its own, filled up to whole tiles, with the addresses that the products take.
+class Rows {
+  public:
+    Rows(Index count, Index width) : values_({count, width}), addresses_({count}) {
+        for (Index r = 0; r < count; ++r) addresses_[r] = &values_(r, 0);
+    }
+    float* operator[](Index r) { return addresses_[r]; }
+    void clear() { std::fill_n(values_.data(), values_.size(), 0.0f); }
+
+    /// The first `count` rows become those of a head times factor, the others zero.
+    void copy(const HeadRows& from, Index count, float factor) {
+        clear();
+        for (Index r = 0; r < count; ++r)
+            map(values_.dim(1), addresses_[r], [=](Floats v) { return multiply(v, broadcast(factor)); }, from.at + r * from.row_stride);
+    }
+
+    /// `count` rows of to, from (row, column) on, += as many of from times w; at most query_block rows, in whole tiles.
+    static void add_product(Rows& from, Index from_row, Index from_column, Index count, Index channels, const PackedMatrix& w,
+                            Rows& to, Index to_row, Index to_column) {
+        const float* a[query_block];
+        float* y[query_block];
+        for (Index r = 0; r < count; ++r) {
+            a[r] = from[from_row + r] + from_column;
+            y[r] = to[to_row + r] + to_column;
+        }
+        const Index start = 0;
+        gathered_product({count, 1, channels, a, &start, y}, w);
+    }
+
+    /// sums [channels, w.columns()] += the first `count` rows, from a column on, transposed times w.
+    void add_outer_product(Index column, Index count, Index channels, const PackedMatrix& w, float* sums) {
+        const float* a[query_block];
+        for (Index r = 0; r < count; ++r) a[r] = addresses_[r] + column;
+        outer_products(count, 1, channels, a, w, sums);
+    }
+
+  private:
+    Tensor<float> values_;
+    Tensor<float*> addresses_;
+};
+
+/// The matrix [depth, columns] whose element (k, n) is at matrix[k * row_stride + n * column_stride].
+inline PackedMatrix packed(const float* matrix, Index depth, Index columns, Index row_stride, Index column_stride) {
+    return PackedMatrix(WeightView::matrix(matrix, depth, columns, row_stride, column_stride));
+}
+
+inline float largest(Floats v) {
+    alignas(64) float room[lanes];
+    store(v, room);
+    return *std::max_element(room, room + lanes);
+}
+
+/// scores[0..count), in room for whole registers, become e^(score - most), with most the largest of them and of what it
+/// was; their sum.
+inline float exponentiate_row(float* scores, Index count, float& most) {
+    std::fill(scores + count, scores + blocks_of(count, lanes) * lanes, -std::numeric_limits<float>::infinity());
+    Floats top = broadcast(most);
+    for (Index i = 0; i < count; i += lanes) top = maximum(top, load(scores + i));
+    most = largest(top);
+    const Floats m = broadcast(most);
+    Floats total = broadcast(0.0f);
+    for (Index i = 0; i < count; i += lanes) {
+        const Floats p = exponential(subtract(load(scores + i), m));
+        store(p, scores + i);
+        total = add(total, p);
+    }
+    return static_cast<float>(sum(total));
+}
+
+}  // namespace detail
+
+/// y = softmax(scale q k^T) v for every head.
+inline void attention(const AttentionShape& s, const float* q, const float* k, const float* v, float* y) {
+    using namespace detail;
+    struct Block {
+        PackedMatrix keys, values;  // [width, count], [count, value_width]
+    };
+    const Index key_blocks = blocks_of(s.keys, key_block), query_blocks = blocks_of(s.queries, query_block);
+    std::vector<Block> blocks(static_cast<std::size_t>(s.samples * s.heads * key_blocks));
+    parallel_for(s.samples * s.heads * key_blocks, 1, [&](Index begin, Index end) {
+        for (Index piece = begin; piece < end; ++piece) {
+            const Index first = piece % key_blocks * key_block, head = piece / key_blocks % s.heads, n = piece / key_blocks / s.heads;
+            const Index count = std::min(key_block, s.keys - first);
+            const HeadRows kh = rows_of(k, s.keys, s.heads, s.width, n, head, first);
+            const HeadRows vh = rows_of(v, s.keys, s.heads, s.value_width, n, head, first);
+            blocks[static_cast<std::size_t>(piece)] = {packed(kh.at, s.width, count, 1, kh.row_stride),
+                                                       packed(vh.at, count, s.value_width, vh.row_stride, 1)};
+        }
+    });
+    parallel_for(s.samples * s.heads * query_blocks, 1, [&](Index begin, Index end) {
+        Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
+        float most[query_block], total[query_block];
+        for (Index piece = begin; piece < end; ++piece) {
+            const Index first = piece % query_blocks * query_block, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
+            const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, tile_rows) * tile_rows;
+            queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
+            mixed.clear();
+            std::fill_n(most, count, -std::numeric_limits<float>::infinity());
+            std::fill_n(total, count, 0.0f);
+            for (Index b = 0; b < key_blocks; ++b) {
+                const Block& block = blocks[static_cast<std::size_t>((n * s.heads + head) * key_blocks + b)];
+                const Index keys = block.values.depth();
+                scores.clear();
+                Rows::add_product(queries, 0, 0, tiled, s.width, block.keys, scores, 0, 0);
+                for (Index r = 0; r < count; ++r) {
+                    const float before = most[r], sum = exponentiate_row(scores[r], keys, most[r]);
+                    const float factor = b > 0 ? std::exp(before - most[r]) : 0.0f;
+                    total[r] = total[r] * factor + sum;
+                    if (b > 0 && factor != 1.0f)
+                        map(s.value_width, mixed[r], [=](Floats x) { return multiply(x, broadcast(factor)); }, mixed[r]);
+                }
+                Rows::add_product(scores, 0, 0, tiled, keys, block.values, mixed, 0, 0);
+            }
+            for (Index r = 0; r < count; ++r) {
+                float* to = y + (n * s.queries + first + r) * s.heads * s.value_width + head * s.value_width;
+                map(s.value_width, to, [=](Floats x) { return multiply(x, broadcast(1 / total[r])); }, mixed[r]);
+            }
+        }
+    });
+}
+
+/// Gradients of attention with respect to q, k and v from dy. The softmax is computed again, for a block of queries at a
+/// time and all of their keys, so that what the weights add up to is known to the last bit: the gradient of a key's mean is
+/// a sum that must vanish.
+inline void attention_gradient(const AttentionShape& s, const float* q, const float* k, const float* v, const float* dy, float* dq,
+                               float* dk, float* dv) {
+    using namespace detail;
+    struct Block {
+        PackedMatrix key_columns, key_rows, value_columns;  // [width, count], [count, width], [value_width, count]
+    };
+    const Index key_blocks = blocks_of(s.keys, key_block);
+    const float scale = static_cast<float>(s.scale());
+    parallel_for(s.samples * s.heads, 1, [&](Index begin, Index end) {
+        Rows queries(query_block, s.width), gradients(query_block, s.value_width), to_queries(query_block, s.width);
+        Rows p(query_block, key_blocks * key_block), ds(query_block, key_blocks * key_block);
+        std::vector<Block> blocks(static_cast<std::size_t>(key_blocks));
+        for (Index piece = begin; piece < end; ++piece) {
+            const Index head = piece % s.heads, n = piece / s.heads;
+            for (Index b = 0; b < key_blocks; ++b) {
+                const Index first = b * key_block, count = std::min(key_block, s.keys - first);
+                const HeadRows kh = rows_of(k, s.keys, s.heads, s.width, n, head, first);
+                const HeadRows vh = rows_of(v, s.keys, s.heads, s.value_width, n, head, first);
+                blocks[static_cast<std::size_t>(b)] = {packed(kh.at, s.width, count, 1, kh.row_stride),
+                                                       packed(kh.at, count, s.width, kh.row_stride, 1),
+                                                       packed(vh.at, s.value_width, count, 1, vh.row_stride)};
+            }
+            Tensor<float> to_keys = Tensor<float>::zeros({s.keys, s.width}), to_values = Tensor<float>::zeros({s.keys, s.value_width});
+            for (Index first = 0; first < s.queries; first += query_block) {
+                const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, tile_rows) * tile_rows;
+                queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, scale);
+                gradients.copy(rows_of(dy, s.queries, s.heads, s.value_width, n, head, first), count, 1.0f);
+                const PackedMatrix packed_queries = packed(queries[0], count, s.width, s.width, 1);
+                const PackedMatrix packed_gradients = packed(gradients[0], count, s.value_width, s.value_width, 1);
+                p.clear();
+                ds.clear();
+                to_queries.clear();
+                for (Index b = 0; b < key_blocks; ++b) {
+                    const Block& block = blocks[static_cast<std::size_t>(b)];
+                    Rows::add_product(queries, 0, 0, tiled, s.width, block.key_columns, p, 0, b * key_block);
+                    Rows::add_product(gradients, 0, 0, tiled, s.value_width, block.value_columns, ds, 0, b * key_block);
+                }
+                for (Index r = 0; r < count; ++r) {
+                    float most = -std::numeric_limits<float>::infinity();
+                    const float inverse = 1 / exponentiate_row(p[r], s.keys, most);
+                    map(s.keys, p[r], [=](Floats x) { return multiply(x, broadcast(inverse)); }, p[r]);
+                    const double sum = sum_of(s.keys, [](Floats x) { return x; }, p[r]);
+                    const double inner = sum_of(s.keys, [](Floats x, Floats g) { return multiply(x, g); }, p[r], ds[r]);
+                    const float mean = static_cast<float>(inner / sum);
+                    map(s.keys, ds[r], [=](Floats x, Floats g) { return multiply(x, subtract(g, broadcast(mean))); }, p[r], ds[r]);
+                }
+                for (Index b = 0; b < key_blocks; ++b) {
+                    const Block& block = blocks[static_cast<std::size_t>(b)];
+                    const Index at = b * key_block, keys = block.key_rows.depth();
+                    p.add_outer_product(at, count, keys, packed_gradients, &to_values(at, 0));
+                    ds.add_outer_product(at, count, keys, packed_queries, &to_keys(at, 0));
+                    Rows::add_product(ds, 0, at, tiled, keys, block.key_rows, to_queries, 0, 0);
+                }
+                for (Index r = 0; r < count; ++r)
+                    map(s.width, dq + ((n * s.queries + first + r) * s.heads + head) * s.width,
+                        [=](Floats x) { return multiply(x, broadcast(scale)); }, to_queries[r]);
+            }
+            for (Index r = 0; r < s.keys; ++r) {
+                const Index row = (n * s.keys + r) * s.heads + head;
+                std::copy_n(&to_keys(r, 0), s.width, dk + row * s.width);
+                std::copy_n(&to_values(r, 0), s.value_width, dv + row * s.value_width);
+            }
+        }
+    });
+}
+
+}  // namespace ito::simd
