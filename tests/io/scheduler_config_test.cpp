@@ -4,7 +4,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "catch.hpp"
 #include "ito/sampler/sample.hpp"
@@ -106,6 +108,68 @@ TEST_CASE("what a scheduler config asks for and ito does not honour is an error 
     CHECK(ddpm.steps(StepRequest{.timesteps = {900, 100}}).count() == 2);
     CHECK_THROWS_AS(ddpm.steps(StepRequest{.timesteps = {1000, 100}}), ArgumentError);
     CHECK_THROWS_AS(ddpm.steps(StepRequest{.timesteps = {100, 900}}), ArgumentError);
+}
+
+TEST_CASE("every class opens with its defaults and is written as it was") {
+    for (const auto& known : detail::scheduler_classes) {
+        CAPTURE(known.name);
+        const auto config = SchedulerConfig::from_json(of_class(known.name));
+        CHECK(SchedulerConfig::from_json(json::parse(config.json().dump())).json() == config.json());
+        CHECK_THAT(refusal(of_class(known.name, {{"wobble", 3}})), ContainsSubstring("wobble"));
+        StepRequest request{.count = known.bit == detail::consistency_decoder_class ? 2 : 8, .intermediate_timesteps = std::nullopt};
+        request.jump_length = request.jump_n_sample = 2;
+        const Steps steps = config.steps(request);
+        CHECK(steps.count() >= 2);
+        CHECK_THROWS_AS(config.steps(0), ArgumentError);
+        CHECK_THROWS_AS(config.steps(StepRequest{.count = 8, .mu = 0.5}), ConfigError);
+        if (known.bit & (detail::beta_classes | detail::unclip_class)) CHECK(config.schedule().size() == config.options().num_train_timesteps);
+    }
+    CHECK_THROWS_AS(SchedulerConfig::from_json(of_class("FlowMatchEulerDiscreteScheduler")).schedule(), ConfigError);
+}
+
+TEST_CASE("options of the solvers and flows are named where they cannot be") {
+    const auto names = [](const char* class_name, json options, const char* part) {
+        CAPTURE(class_name);
+        CHECK_THAT(refusal(of_class(class_name, std::move(options))), ContainsSubstring(part));
+    };
+    for (const char* solver : {"DPMSolverSinglestepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler", "DPMSolverMultistepInverseScheduler"}) {
+        names(solver, {{"solver_order", 4}}, "solver_order");
+        names(solver, {{"solver_order", 0}}, "solver_order");
+        names(solver, {{"solver_type", "odd"}}, "solver_type");
+        names(solver, {{"prediction_type", "odd"}}, "prediction_type");
+        names(solver, {{"prediction_type", "flow_prediction"}}, "use_flow_sigmas");
+    }
+    names("DPMSolverSinglestepScheduler", {{"algorithm_type", "sde-dpmsolver"}}, "algorithm_type");
+    names("UniPCMultistepScheduler", {{"solver_p", {{"_class_name", "DDIMScheduler"}}}}, "solver_p");
+    names("UniPCMultistepScheduler", {{"shift_terminal", 0.1}}, "shift_terminal");
+    names("UniPCMultistepScheduler", {{"disable_corrector", "all"}}, "disable_corrector");
+    names("SASolverScheduler", {{"tau_func", "odd"}}, "tau_func");
+    names("SASolverScheduler", {{"predictor_order", 4}}, "predictor_order");
+    names("SASolverScheduler", {{"corrector_order", 5}}, "corrector_order");
+    names("SASolverScheduler", {{"algorithm_type", "odd"}}, "algorithm_type");
+    names("EDMEulerScheduler", {{"sigma_schedule", "odd"}}, "sigma_schedule");
+    names("EDMDPMSolverMultistepScheduler", {{"algorithm_type", "sde-dpmsolver++"}, {"solver_order", 3}}, "solver_order");
+    names("CosineDPMSolverMultistepScheduler", {{"solver_order", 3}}, "solver_order");
+    names("FlowMatchEulerDiscreteScheduler", {{"time_shift_type", "odd"}}, "time_shift_type");
+    names("FlowMatchLCMScheduler", {{"scale_factors", {2}}}, "scale_factors");
+    names("UnCLIPScheduler", {{"beta_schedule", "linear"}}, "beta_schedule");
+    names("UnCLIPScheduler", {{"variance_type", "fixed_large"}}, "variance_type");
+    names("UnCLIPScheduler", {{"prediction_type", "v_prediction"}}, "prediction_type");
+    names("KDPM2DiscreteScheduler", {{"prediction_type", "sample"}}, "prediction_type");
+    names("DPMSolverSDEScheduler", {{"noise_sampler_seed", 3}}, "noise_sampler_seed");
+    names("SCMScheduler", {{"prediction_type", "epsilon"}}, "prediction_type");
+
+    const auto flow = SchedulerConfig::from_json(of_class("FlowMatchEulerDiscreteScheduler", {{"use_dynamic_shifting", true}}));
+    CHECK_THROWS_AS(flow.steps(5), ConfigError);
+    CHECK(flow.steps(StepRequest{.count = 5, .mu = 0.5}).intervals[1].from.sigma ==
+          Approx(flow.steps(StepRequest{.count = 5, .image_seq_len = 256}).intervals[1].from.sigma));
+    const auto pndm = SchedulerConfig::from_json(of_class("PNDMScheduler"));
+    CHECK_THROWS_AS(pndm.steps(3), ArgumentError);
+    CHECK(pndm.steps(10).count() == 19);
+    const auto lcm = SchedulerConfig::from_json(of_class("LCMScheduler"));
+    CHECK_THROWS_AS(lcm.steps(51), ArgumentError);
+    CHECK_THROWS_AS(lcm.steps(StepRequest{.count = 4, .original_inference_steps = 1001}), ArgumentError);
+    CHECK_THROWS_AS(SchedulerConfig::from_json(of_class("DDIMInverseScheduler", {{"timestep_spacing", "linspace"}})).steps(5), ConfigError);
 }
 
 TEST_CASE("remnants of other classes that ask for nothing are accepted") {

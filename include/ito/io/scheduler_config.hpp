@@ -101,7 +101,7 @@ class SchedulerConfig {
             case flow_heun_class:
             case flow_lcm_class: return flow_match_steps(o, request);
             case flow_map_class: return flow_map_steps(o, request);
-            case sde_ve_class: return sde_ve_steps(o, request);
+            case sde_ve_class: return score_sde_ve_steps(request.count, o.sigma_min.value_or(0), o.sigma_max.value_or(0), o.sampling_eps);
             case sde_vp_class: return sde_vp_steps(o, request);
             case karras_ve_class: return karras_ve_steps(o, request);
             default: break;

@@ -226,8 +226,8 @@ inline AnySampler scheduler_sampler(const SchedulerOptions& o, ClassMask bit, co
             return DpmSolverMultistep{.stochastic = true, .lower_order_final = false, .euler_at_final = true};
         case pndm_class: return ReleasedPndm{o.skip_prk_steps ? Pndm::Start::improved_euler : Pndm::Start::runge_kutta};
         case ipndm_class: return Pndm{Pndm::Start::multistep, true};
-        case euler_class:
-        case edm_euler_class: return Euler{.churn = {}, .ask_before_churn = true};
+        case euler_class: return Euler{.churn = {}, .ask_before_churn = true};
+        case edm_euler_class: return Euler{.churn = {}, .ask_before_churn = true, .reread = scheduler_reading(o, bit)};
         case euler_ancestral_class: return EulerAncestral{};
         case lms_class: return Lms{};
         case dpm2_class: return Dpm2{};

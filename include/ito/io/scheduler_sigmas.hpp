@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ito/io/scheduler_steps.hpp"
+#include "ito/schedule/continuous.hpp"
 
 // Steps of the classes that place ratios sigma / alpha.
 namespace ito::detail {
@@ -223,13 +224,15 @@ inline Steps edm_steps(const SchedulerOptions& o, ClassMask bit, const StepReque
     if (o.sigma_schedule == "exponential") {
         std::vector<float> logs = equally_spaced<float>(std::log(min), std::log(max), count);
         for (Index i = count; i-- > 0;) sigmas.push_back(static_cast<double>(std::exp(logs[static_cast<std::size_t>(i)])));
-    } else {
+    } else if (bit != edm_euler_class) {
+        sigmas = karras_sigmas<float>(min, max, count, o.rho);
+    } else if (request.sigmas.empty()) {
+        sigmas = karras_sigmas(min, max, count, o.rho);
+    } else {  // places between sigma_max (0) and sigma_min (1)
         const double a = std::pow(max, 1 / o.rho), b = std::pow(min, 1 / o.rho);
-        for (Index i = 0; i < count; ++i) {
-            const double along = request.sigmas.empty() ? ramp(i, count) : request.sigmas[static_cast<std::size_t>(i)];
-            sigmas.push_back(single(std::pow(a + along * (b - a), o.rho)));
-        }
+        for (const double place : request.sigmas) sigmas.push_back(std::pow(a + place * (b - a), o.rho));
     }
+    for (double& sigma : sigmas) sigma = single(sigma);
     std::vector<double> times;
     for (const double sigma : sigmas)
         times.push_back(bit == cosine_dpm_class ? std::atan(sigma) / 1.57079632679489661923 : 0.25 * std::log(sigma));
@@ -276,25 +279,6 @@ inline Steps karras_ve_steps(const SchedulerOptions& o, const StepRequest& reque
     Steps steps = exploding_steps(times, sigmas);
     steps.initial_scale = max;
     return steps;
-}
-
-/// The geometric table of N sigmas, at times equally spaced from 1 down to sampling_eps, each step to the sigma below its own;
-/// the network is told sigma_min (sigma_max / sigma_min)^t.
-inline Steps sde_ve_steps(const SchedulerOptions& o, const StepRequest& request) {
-    const double min = o.sigma_min.value_or(0), max = o.sigma_max.value_or(0);
-    const Index count = request.count;
-    require_sigmas(min, max, count);
-    std::vector<float> table;
-    for (const float v : equally_spaced<float>(std::log(min), std::log(max), count)) table.push_back(std::exp(v));
-    Steps steps;
-    steps.may_rise = true;  // rounding may name a sigma twice
-    for (const float t : equally_spaced<float>(1, o.sampling_eps, count)) {
-        const auto i = static_cast<std::size_t>(t * static_cast<float>(count - 1));
-        const double told = min * std::pow(max / min, static_cast<double>(t));
-        steps.intervals.push_back({{told, 1, static_cast<double>(table[i])}, {0, 1, i > 0 ? static_cast<double>(table[i - 1]) : 0}});
-    }
-    steps.initial_scale = max;
-    return counted(std::move(steps));
 }
 
 /// Equally spaced times of the continuous VP schedule from 1 to sampling_eps.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include "ito/sampler/churn.hpp"
@@ -14,6 +15,8 @@ struct Euler {
     /// Ask the network before the noise is churned, at the unraised level, and use its answer at the raised one, as
     /// diffusers does; the paper asks afterwards.
     bool ask_before_churn = false;
+    /// With it: how to read the answer at the raised level, as diffusers does for EDM, in place of its meaning at the unraised.
+    std::optional<Reading> reread = std::nullopt;
 
     template <class T>
     using State = NoState;
@@ -31,8 +34,9 @@ struct Euler {
             const Estimate<T> estimate = denoise(raised, level);
             advance(x, raised, estimate, level, to);
         } else {
-            const Estimate<T> estimate = denoise(std::as_const(x), from);
+            Estimate<T> estimate = denoise(std::as_const(x), from);
             const auto [raised, level] = churn.raise(x, interval, gamma, noise);
+            if (reread) estimate.decode = detail::decoding(*reread, level);
             if (estimate.decode.eps_of_x != 0) {
                 advance(x, raised, estimate, level, to);
             } else {  // the network says eps, which holds at any level: y + (s' - s) eps

@@ -141,14 +141,22 @@ inline std::vector<double> flow_sigmas(Index train, Index count, double shift = 
 }
 
 /// Steps through the given ratios sigma / alpha of a schedule, each at the time where the schedule has it, and then to
-/// zero noise.
+/// zero noise; End::first_level ends at the last ratio instead.
 template <Schedule S>
-Steps steps_of_ratios(const S& schedule, const std::vector<double>& ratios) {
+Steps steps_of_ratios(const S& schedule, const std::vector<double>& ratios, End end = End::zero) {
     std::vector<NoiseLevel> levels;
     for (const double ratio : ratios)
         levels.push_back(level_of_ratio(level_at(schedule, time_of_ratio(schedule, ratio)).time, ratio));
-    levels.push_back({level_at(schedule, 0).time, 1, 0});
+    if (end == End::zero) levels.push_back({level_at(schedule, 0).time, 1, 0});
     return steps_between(levels);
+}
+
+/// Steps equally spaced in log(alpha / sigma) over the schedule's whole range of noise (from `first_time` of a continuous
+/// one): Lu et al., "DPM-Solver" (2022), section 3.4.
+template <Schedule S>
+Steps uniform_log_snr(const S& schedule, Index count, double first_time = 0, End end = End::zero) {
+    const NoiseLevel low = level_at(schedule, first_time), high = level_at(schedule, schedule.last_time());
+    return steps_of_ratios(schedule, exponential_sigmas(low.sigma / low.alpha, high.sigma / high.alpha, count), end);
 }
 
 /// Karras steps over the schedule's whole range of noise (from `first_time` of a continuous one).

@@ -47,6 +47,20 @@ inline std::vector<double> linspace_times(Index train, Index count, bool rounded
     return times;
 }
 
+/// Squares of equally spaced numbers from 0 to 0.8 train, dense near the picture: the quadratic tau of Song et al., "Denoising
+/// diffusion implicit models" (2021), appendix D.2. Throws ArgumentError where two would be the same.
+inline std::vector<double> quadratic_times(Index train, Index count) {
+    detail::require_steps(count);
+    std::vector<double> times;
+    for (Index i = count; i-- > 0;) {
+        const double root = count > 1 ? std::sqrt(0.8 * static_cast<double>(train)) * static_cast<double>(i) / static_cast<double>(count - 1) : 0;
+        times.push_back(std::floor(root * root));
+        if (times.size() > 1 && times.back() == times[times.size() - 2])
+            throw ArgumentError(std::to_string(count) + " quadratic steps on a schedule of " + std::to_string(train) + " repeat a time");
+    }
+    return times;
+}
+
 /// train - 1, train - 1 - r, ... with r = train / count: starts from pure noise. `start` in place of train begins lower.
 inline std::vector<double> trailing_times(Index train, Index count, Index start = -1) {
     detail::require_steps(count);
