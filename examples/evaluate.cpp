@@ -118,7 +118,7 @@ Classifier make_classifier(const Settings& s, const Dataset& data, Index size, c
         if (program::interrupted) throw Cancelled("stopped");
         const TrainingStep seen = trainer.step([&](const Classifier& net, Tape<float>& tape, Index part) {
             Batch<float> images = assemble<float>(data, order.step(part), prepare);
-            const std::vector<Index> labels(images.labels.begin(), images.labels.end());
+            const std::vector<Index> labels = std::move(images.labels);
             return ops::cross_entropy<float>(net.head(net.features(tape.constant(std::move(images.images)))), labels);
         });
         bar.show(seen.step);
@@ -145,7 +145,7 @@ int evaluate(const Settings& s) {
                           std::to_string(data.images.dim(3)));
     s.generate.check(model);  // before minutes are spent on the classifier
     const Index size = model.unet.config().sample_size[0];
-    const Pipeline prepare(Flip{0, 0}, Pad::to(data.images.dim(1), data.images.dim(2), size, size), ScaleToUnit{});
+    const Pipeline prepare(Flip{0, 0}, Pad::to(data.images.dim(1), data.images.dim(2), size, size), ScaleToSymmetric{});
     const Classifier classifier = make_classifier(s, data, size, prepare);
 
     const std::vector<Index> labels = program::labels_for(model, s.count, -1);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,22 @@ SchedulerConfig scheduler_config(const Settings& s) {
     return SchedulerConfig(options);
 }
 
+/// What a run cannot change when it resumes, by name.
+std::map<std::string, std::string> what_is_trained(const Settings& s, const nn::UNet2DConfig& network, const SchedulerConfig& scheduler,
+                                                   const Dataset& data) {
+    std::map<std::string, std::string> run{{"--batch", std::to_string(s.batch)},
+                                           {"--accumulate", std::to_string(s.accumulate)},
+                                           {"--drop-label", nlohmann::json(s.drop_label).dump()},
+                                           {"--flip", s.flip ? "on" : "off"},
+                                           {"--min-snr", nlohmann::json(s.min_snr).dump()},
+                                           {"--weight-decay", nlohmann::json(s.weight_decay).dump()},
+                                           {"--ema", nlohmann::json(s.ema).dump()},
+                                           {"a data set of", data.images.shape().str()}};
+    for (const auto& [key, value] : to_json(network).items()) run["the network's " + key] = value.dump();
+    for (const auto& [key, value] : scheduler.json().items()) run["the schedule's " + key] = value.dump();
+    return run;
+}
+
 /// The losses so far, one line "step,loss,gradient_norm" an update.
 class LossLog {
   public:
@@ -176,7 +193,7 @@ int train(const Settings& s) {
     const Index classes = data.labelled() ? data.classes() : 0, null_class = classes;
     const Index height = data.images.dim(1), width = data.images.dim(2), multiple = Index{1} << s.channels.size();
     const Index size = s.size ? s.size : (std::max(height, width) + multiple - 1) / multiple * multiple;
-    const Pipeline prepare(Flip{s.seed, s.flip ? 0.5 : 0.0}, Pad::to(height, width, size, size), ScaleToUnit{});
+    const Pipeline prepare(Flip{s.seed, s.flip ? 0.5 : 0.0}, Pad::to(height, width, size, size), ScaleToSymmetric{});
     BatchOrder order(data.size(), s.batch, s.seed);
 
     const SchedulerConfig scheduler = scheduler_config(s);
@@ -193,6 +210,7 @@ int train(const Settings& s) {
     options.ema_decay = s.ema;
     options.accumulate = s.accumulate;
     options.seed = s.seed;
+    options.run = what_is_trained(s, network.config(), scheduler, data);
     Trainer<nn::UNet2D<float>> trainer(std::move(network), options);
 
     const fs::path out = s.out, checkpoint = out / "checkpoint.safetensors";
@@ -222,7 +240,7 @@ int train(const Settings& s) {
         write_png(out / name, enlarge(image_grid(prepare.inverse(x), columns), 2));
     };
 
-    DenoisingLoss loss{scheduler.reading().prediction};
+    DenoisingLoss loss(scheduler.reading());
     if (s.min_snr > 0) loss.min_snr_gamma = s.min_snr;
     program::ProgressBar bar("train", "update", s.steps, trainer.steps());
     double shown_loss = 0;
@@ -233,7 +251,7 @@ int train(const Settings& s) {
                 const Batch<float> batch = assemble<float>(data, order.step(part), prepare);
                 Tensor<float> eps(batch.images.shape());
                 fill_normal(eps, s.seed, first, 0, Stream::noise);
-                std::vector<Index> labels(batch.labels.begin(), batch.labels.end());
+                std::vector<Index> labels = batch.labels;
                 for (std::size_t i = 0; i < labels.size(); ++i)
                     if (Random{{s.seed, first + i, 0, Stream::label}}.uniform() < s.drop_label) labels[i] = null_class;
                 const std::vector<NoiseLevel> levels = random_levels(schedule, s.batch, s.seed, first);

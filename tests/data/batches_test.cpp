@@ -56,7 +56,7 @@ TEMPLATE_TEST_CASE("a batch holds what was picked", "", float, double) {
     CHECK(batch.images.shape() == Shape{2, 4, 4, 1});
     CHECK(batch.images(0, 1, 1, 0) == 16);
     CHECK(batch.images(1, 2, 2, 0) == 7);
-    CHECK(batch.labels == std::vector<int>{0, 1});
+    CHECK(batch.labels == std::vector<Index>{0, 1});
     CHECK(assemble<TestType>(make_dataset(images), picks, Pipeline()).labels.empty());
     const std::vector<Pick> outside = {{5, 0}};
     CHECK_THROWS_AS(assemble<TestType>(data, outside, Pipeline()), ArgumentError);

@@ -42,7 +42,7 @@ TEST_CASE("a data set in memory") {
     CHECK(data.class_names == std::vector<std::string>{"0", "1", "2"});
     CHECK(data.image_shape() == Shape{2, 2, 1});
     const auto part = slice(data, 1, 3);
-    CHECK(part.labels == std::vector<int>{2, 1});
+    CHECK(part.labels == std::vector<Index>{2, 1});
     CHECK(part.images(0, 0, 0, 0) == 4);
     CHECK(part.classes() == 3);
     CHECK_THROWS_AS(slice(data, 3, 3), ArgumentError);
@@ -65,7 +65,7 @@ TEST_CASE("a folder of IDX files, and one of them") {
     write_text(folder / "train-labels-idx1-ubyte", idx_of({3}, 3));
     const auto data = open_dataset(folder.path());
     CHECK(data.images.shape() == Shape{3, 2, 2, 1});
-    CHECK(data.labels == std::vector<int>{0, 1, 2});
+    CHECK(data.labels == std::vector<Index>{0, 1, 2});
     CHECK(open_dataset(folder / "train-images-idx3-ubyte").labels == data.labels);
     CHECK_THAT(refusal([&] { open_dataset(folder.path(), Split::test); }), ContainsSubstring("no held-out part"));
     write_text(folder / "t10k-images-idx3-ubyte", idx_of({1, 2, 2}, 4));
@@ -80,7 +80,7 @@ TEST_CASE("NumPy files") {
     CHECK(open_dataset(folder / "images.npy").images(2, 3, 4, 2) == 179);
     CHECK_FALSE(open_dataset(folder.path()).labelled());
     write_npy(folder / "labels.npy", Tensor<std::int64_t>::from({3}, {1, 0, 1}));
-    CHECK(open_dataset(folder.path()).labels == std::vector<int>{1, 0, 1});
+    CHECK(open_dataset(folder.path()).labels == std::vector<Index>{1, 0, 1});
     write_npy(folder / "grey.npy", counted({3, 4, 5}));
     CHECK(open_dataset(folder / "grey.npy").image_shape() == Shape{4, 5, 1});
     write_npy(folder / "flat.npy", counted({3, 4}));
@@ -131,7 +131,7 @@ TEST_CASE("folders of images") {
         write_png(folder / "ant/2.png", Tensor<std::uint8_t>::full({2, 2, 1}, 9));
         const auto data = open_dataset(folder.path());
         CHECK(data.class_names == std::vector<std::string>{"ant", "cat"});
-        CHECK(data.labels == std::vector<int>{0, 0, 1});
+        CHECK(data.labels == std::vector<Index>{0, 0, 1});
         CHECK(data.images(2, 0, 0, 2) == 7);
     }
     SECTION("impossible wishes") {

@@ -40,7 +40,7 @@ TEST_CASE("IDX images and labels, plain and gzipped") {
         CHECK(images(1, 2, 3, 0) == 23);
     }
     write_text(folder / "labels", idx_of({5}, 5));
-    CHECK(read_idx_labels(folder / "labels") == std::vector<int>{0, 1, 2, 3, 4});
+    CHECK(read_idx_labels(folder / "labels") == std::vector<Index>{0, 1, 2, 3, 4});
     CHECK_THROWS_AS(read_idx_images(folder / "labels"), FileError);
     CHECK_THROWS_AS(read_idx_labels(folder / "images"), FileError);
     CHECK(read_idx(folder / "images").shape() == Shape{2, 3, 4});

@@ -34,20 +34,20 @@ TEMPLATE_TEST_CASE("every step alone and all together come back to the same byte
         return pipeline.inverse(pipeline.template apply<TestType>(images, picks), picks);
     };
     CHECK(same(back(Pipeline()), images));
-    CHECK(same(back(Pipeline(ScaleToUnit{})), images));
+    CHECK(same(back(Pipeline(ScaleToSymmetric{})), images));
     CHECK(same(back(Pipeline(Standardize::of(images))), images));
     CHECK(same(back(Pipeline(Pad{1, 2, 3, 4, 9})), images));
     CHECK(same(back(Pipeline(Flip{5})), images));
     CHECK(same(back(Pipeline(Flip{5}, Pad::to(5, 7, 8, 8), Standardize::of(images))), images));
-    CHECK(same(back(Pipeline(Pad::to(5, 7, 8, 8, 255), Flip{5}, ScaleToUnit{})), images));
+    CHECK(same(back(Pipeline(Pad::to(5, 7, 8, 8, 255), Flip{5}, ScaleToSymmetric{})), images));
 }
 
 TEST_CASE("scaling") {
-    const auto x = Pipeline(ScaleToUnit{}).apply<float>(Tensor<std::uint8_t>::from({1, 1, 2, 1}, {0, 255}));
+    const auto x = Pipeline(ScaleToSymmetric{}).apply<float>(Tensor<std::uint8_t>::from({1, 1, 2, 1}, {0, 255}));
     CHECK(x[0] == -1.0f);
     CHECK(x[1] == 1.0f);
     const auto wild = Tensor<float>::from({1, 1, 3, 1}, {-7, 7, std::numeric_limits<float>::quiet_NaN()});
-    const auto bytes = Pipeline(ScaleToUnit{}).inverse(wild);
+    const auto bytes = Pipeline(ScaleToSymmetric{}).inverse(wild);
     CHECK(bytes[0] == 0);
     CHECK(bytes[1] == 255);
     CHECK(bytes[2] == 0);

@@ -117,6 +117,24 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
         changed(config, "down_block_types", {"SpiralBlock2D"});
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("SpiralBlock2D"));
     }
+    SECTION("an entry of another type, shown on one line") {
+        for (const auto& [key, value] : {std::pair<std::string, nlohmann::json>{"attention_head_dim", 12.9},
+                                         {"norm_num_groups", 4.5},
+                                         {"block_out_channels", nlohmann::json{8.5}},
+                                         {"layers_per_block", true},
+                                         {"norm_eps", true},
+                                         {"act_fn", "si\nlu\x1b"},
+                                         {"down_block_types", nlohmann::json{"Down\nBlock2D"}}}) {
+            const std::string whole = read_text(config);
+            changed(config, key, value);
+            const std::string text = refusal<ConfigError>(root);
+            CHECK_THAT(text, ContainsSubstring("'" + key + "' cannot be"));
+            CHECK(text.find_first_of("\n\x1b") == std::string::npos);
+            write_text(config, whole);
+        }
+        changed(config, "entry\nof\nlines", 1);
+        CHECK(refusal<ConfigError>(root).find('\n') == std::string::npos);
+    }
     SECTION("a config that contradicts itself") {
         changed(config, "block_out_channels", {8, 8});
         CHECK_FALSE(refusal<ConfigError>(root).empty());

@@ -68,8 +68,8 @@ inline Tensor<std::uint8_t> gather_images(const Dataset& data, std::span<const P
 }
 
 /// The picked labels, [B]; none if the data set has none.
-inline std::vector<int> gather_labels(const Dataset& data, std::span<const Pick> picks) {
-    std::vector<int> labels;
+inline std::vector<Index> gather_labels(const Dataset& data, std::span<const Pick> picks) {
+    std::vector<Index> labels;
     if (data.labelled())
         for (const Pick& pick : picks) labels.push_back(data.labels.at(static_cast<std::size_t>(pick.sample)));
     return labels;
@@ -79,7 +79,7 @@ inline std::vector<int> gather_labels(const Dataset& data, std::span<const Pick>
 template <class T>
 struct Batch {
     Tensor<T> images;         // [B, H, W, C], as the pipeline leaves them
-    std::vector<int> labels;  // [B], or none
+    std::vector<Index> labels;  // [B], or none
 };
 
 /// The picked images through a pipeline, and their labels. Throws ArgumentError for a pick outside of the data set.

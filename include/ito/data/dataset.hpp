@@ -14,7 +14,7 @@ namespace ito {
 /// Images of one size, all in memory as bytes, and what they show.
 struct Dataset {
     Tensor<std::uint8_t> images;           // [N, H, W, C]
-    std::vector<int> labels;               // N of them, each below classes(); or none
+    std::vector<Index> labels;             // N of them, each below classes(); or none
     std::vector<std::string> class_names;  // empty where there are no labels
 
     Index size() const { return images.empty() ? 0 : images.dim(0); }
@@ -35,7 +35,7 @@ namespace detail {
 /// Puts a data set together and names the classes by their numbers where they have no names.
 /// Throws an error of type E, its text after `where`, if images and labels do not fit.
 template <class E>
-Dataset make_dataset(const std::string& where, Tensor<std::uint8_t> images, std::vector<int> labels = {},
+Dataset make_dataset(const std::string& where, Tensor<std::uint8_t> images, std::vector<Index> labels = {},
                      std::vector<std::string> class_names = {}) {
     if (images.rank() != 4) throw E(where + ": expected images [N, H, W, C], got " + images.shape().str());
     if (images.empty()) throw E(where + ": no images, shape " + images.shape().str());
@@ -45,12 +45,12 @@ Dataset make_dataset(const std::string& where, Tensor<std::uint8_t> images, std:
                     " labels");
         const auto [least, greatest] = std::minmax_element(labels.begin(), labels.end());
         if (*least < 0) throw E(where + ": negative label " + std::to_string(*least));
-        if (class_names.empty() && *greatest >= static_cast<int>(labels.size()))
+        if (class_names.empty() && *greatest >= static_cast<Index>(labels.size()))
             throw E(where + ": label " + std::to_string(*greatest) + " among only " + std::to_string(labels.size()) +
                     " images");
         if (class_names.empty())
-            for (int label = 0; label <= *greatest; ++label) class_names.push_back(std::to_string(label));
-        if (*greatest >= static_cast<int>(class_names.size()))
+            for (Index label = 0; label <= *greatest; ++label) class_names.push_back(std::to_string(label));
+        if (*greatest >= static_cast<Index>(class_names.size()))
             throw E(where + ": label " + std::to_string(*greatest) + " and only " + std::to_string(class_names.size()) +
                     " classes");
     }
@@ -60,7 +60,7 @@ Dataset make_dataset(const std::string& where, Tensor<std::uint8_t> images, std:
 }  // namespace detail
 
 /// A data set of images [N, H, W, C] that are already in memory. Throws ArgumentError if the parts do not fit.
-inline Dataset make_dataset(Tensor<std::uint8_t> images, std::vector<int> labels = {},
+inline Dataset make_dataset(Tensor<std::uint8_t> images, std::vector<Index> labels = {},
                             std::vector<std::string> class_names = {}) {
     return detail::make_dataset<ArgumentError>("data set", std::move(images), std::move(labels),
                                                std::move(class_names));
@@ -74,7 +74,7 @@ inline Dataset slice(const Dataset& data, Index first, Index last) {
     const Index size = data.images.size() / data.size();
     Tensor<std::uint8_t> images(data.images.shape().with(0, last - first));
     std::copy(data.images.data() + first * size, data.images.data() + last * size, images.data());
-    std::vector<int> labels;
+    std::vector<Index> labels;
     if (data.labelled()) labels.assign(data.labels.begin() + first, data.labels.begin() + last);
     return {std::move(images), std::move(labels), data.class_names};
 }

@@ -68,7 +68,7 @@ inline Dataset read_image_folder(const std::filesystem::path& folder, const Imag
     if (options.channels != 1 && options.channels != 3 && options.channels != 4)
         throw ArgumentError("images of " + std::to_string(options.channels) + " channels asked for, not 1, 3 or 4");
     auto [files, folders] = detail::list_folder(folder);
-    std::vector<int> labels;
+    std::vector<Index> labels;
     std::vector<std::string> class_names;
     if (!files.empty() && !folders.empty())
         throw detail::file_error(folder,
@@ -76,7 +76,7 @@ inline Dataset read_image_folder(const std::filesystem::path& folder, const Imag
     for (const auto& subfolder : folders) {
         const auto inside = detail::list_folder(subfolder).first;
         if (inside.empty()) throw detail::file_error(subfolder, "no images in this folder");
-        labels.insert(labels.end(), inside.size(), static_cast<int>(class_names.size()));
+        labels.insert(labels.end(), inside.size(), static_cast<Index>(class_names.size()));
         class_names.push_back(subfolder.filename().string());
         files.insert(files.end(), inside.begin(), inside.end());
     }

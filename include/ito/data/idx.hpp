@@ -60,7 +60,7 @@ inline Tensor<std::uint8_t> read_idx_images(const std::filesystem::path& path) {
 }
 
 /// Labels of an IDX file with one axis. Throws FileError.
-inline std::vector<int> read_idx_labels(const std::filesystem::path& path) {
+inline std::vector<Index> read_idx_labels(const std::filesystem::path& path) {
     const auto labels = read_idx(path);
     if (labels.rank() != 1)
         throw detail::file_error(path, 3, "IDX labels have 1 axis, not shape " + labels.shape().str());

@@ -36,7 +36,7 @@ inline bool has_npy_name(std::string name) {
 
 inline Dataset open_idx(const std::filesystem::path& images, const std::optional<std::filesystem::path>& labels) {
     return make_dataset<FileError>(images.string(), read_idx_images(images),
-                                   labels ? read_idx_labels(*labels) : std::vector<int>());
+                                   labels ? read_idx_labels(*labels) : std::vector<Index>());
 }
 
 inline Dataset open_npy(const std::filesystem::path& path, const std::optional<std::filesystem::path>& labels) {
@@ -45,9 +45,9 @@ inline Dataset open_npy(const std::filesystem::path& path, const std::optional<s
         const Shape shape{images.dim(0), images.dim(1), images.dim(2), 1};
         images = std::move(images).reshaped(shape);
     }
-    std::vector<int> numbers;
+    std::vector<Index> numbers;
     if (labels) {
-        const auto read = read_npy<int>(*labels);
+        const auto read = read_npy<Index>(*labels);
         if (read.rank() != 1) throw file_error(*labels, "expected labels [N], got " + read.shape().str());
         numbers.assign(read.begin(), read.end());
     }

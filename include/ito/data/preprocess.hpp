@@ -15,7 +15,7 @@
 #include "ito/core/tensor.hpp"
 
 // Steps between stored images and what a network sees: value types, each with its inverse, joined by a Pipeline.
-//   const Pipeline prepare(Flip{seed}, Pad::to(28, 28, 32, 32), ScaleToUnit{});
+//   const Pipeline prepare(Flip{seed}, Pad::to(28, 28, 32, 32), ScaleToSymmetric{});
 //   Tensor<float> x = prepare.apply<float>(bytes, picks);
 //   Tensor<std::uint8_t> pictures = prepare.inverse(samples);
 
@@ -27,7 +27,7 @@ struct Pick {
 };
 
 /// [0, 255] <-> [-1, 1]
-struct ScaleToUnit {
+struct ScaleToSymmetric {
     template <class T>
     Tensor<T> apply(Tensor<T> x, std::span<const Pick>) const {
         for (T& v : x) v = v / T(127.5) - T(1);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "ito/io/file_error.hpp"
 #include "ito/nn/unet2d.hpp"
 
 namespace ito {
@@ -25,26 +28,40 @@ struct ReadConfig {
         try {
             read(json.at(key), value);
         } catch (const nlohmann::json::exception&) {
-            throw ConfigError("config: '" + std::string(key) + "' cannot be " + json.at(key).dump());
+            throw ConfigError("config: '" + std::string(key) + "' cannot be " + printable(json.at(key).dump()));
         }
     }
 
-    template <class T>
-    static void read(const nlohmann::json& from, T& value) {
-        from.get_to(value);
+    [[noreturn]] static void refuse() {
+        throw nlohmann::json::type_error::create(302, "another type", static_cast<const nlohmann::json*>(nullptr));
     }
     template <class T>
     static void read(const nlohmann::json& from, std::optional<T>& value) {
         if (from.is_null()) value.reset();
         else read(from, value.emplace());
     }
+    template <class T>
+    static void read(const nlohmann::json& from, std::vector<T>& value) {
+        if (!from.is_array()) refuse();
+        value.assign(from.size(), T());
+        for (std::size_t i = 0; i < from.size(); ++i) read(from[i], value[i]);
+    }
     static void read(const nlohmann::json& from, bool& value) {
-        if (!from.is_boolean()) throw nlohmann::json::type_error::create(302, "not a boolean", static_cast<const nlohmann::json*>(nullptr));
+        if (!from.is_boolean()) refuse();
         value = from.get<bool>();
     }
     static void read(const nlohmann::json& from, Index& value) {
-        if (!from.is_number_integer()) throw nlohmann::json::type_error::create(302, "not an integer", static_cast<const nlohmann::json*>(nullptr));
+        if (!from.is_number_integer()) refuse();
         value = from.get<Index>();
+    }
+    static void read(const nlohmann::json& from, double& value) {
+        if (!from.is_number()) refuse();
+        value = from.get<double>();
+    }
+    /// No name has a control character, so that every error is one line.
+    static void read(const nlohmann::json& from, std::string& value) {
+        value = from.get<std::string>();
+        if (printable(value) != value) refuse();
     }
 };
 
@@ -101,20 +118,20 @@ void visit_unet2d_config(Config& c, Visit& visit) {
 inline nn::UNet2DConfig unet2d_config_from_json(const nlohmann::json& json) {
     if (!json.is_object()) throw ConfigError("config: not a JSON object");
     const auto name = json.find("_class_name");
-    if (name != json.end() && *name != "UNet2DModel") throw ConfigError("config: " + name->dump() + " is not a UNet2DModel");
+    if (name != json.end() && *name != "UNet2DModel") throw ConfigError("config: " + detail::printable(name->dump()) + " is not a UNet2DModel");
 
     nn::UNet2DConfig config;
     detail::ReadConfig read{json, {"sample_size"}};
     detail::visit_unet2d_config(config, read);
     for (const auto& [key, value] : json.items())
         if (!read.known.count(key) && !key.starts_with("_"))
-            throw ConfigError("config: ito does not know the entry '" + key + "' of a UNet2DModel");
+            throw ConfigError("config: ito does not know the entry '" + detail::printable(key) + "' of a UNet2DModel");
 
     const nlohmann::json size = json.value("sample_size", nlohmann::json());
     if (size.is_number_integer()) config.sample_size = {size.get<Index>(), size.get<Index>()};
     else if (size.is_array() && size.size() == 2 && size[0].is_number_integer() && size[1].is_number_integer())
         config.sample_size = {size[0].get<Index>(), size[1].get<Index>()};
-    else if (!size.is_null()) throw ConfigError("config: 'sample_size' cannot be " + size.dump());
+    else if (!size.is_null()) throw ConfigError("config: 'sample_size' cannot be " + detail::printable(size.dump()));
     for (Index extent : config.sample_size)
         if (extent < 1) throw ConfigError("config: 'sample_size' must be positive");
     return config;
