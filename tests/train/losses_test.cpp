@@ -42,7 +42,7 @@ Line optimum(const Reading& reading, const NoiseLevel& level) {
     const Decoding decode = detail::decoding(reading, level);
     const double gain = level.alpha * variance / (level.alpha * level.alpha * variance + level.sigma * level.sigma);
     Line line;
-    line.slope.change()[0] = (gain - decode.x0_of_x) / decode.x0_of_out * detail::as_shown(reading, level).second;
+    line.slope.change()[0] = (gain - decode.x0_of_x) / decode.x0_of_out * reading.input_scale(level);
     line.offset.change()[0] = (1 - gain * level.alpha) * mean / decode.x0_of_out;
     return line;
 }
@@ -78,24 +78,32 @@ double error_of_x0(const NoiseLevel& level) {  // Var(x0 | x)
 
 TEST_CASE("every prediction's loss is least at the exact denoiser, by the known amount") {
     const Pairs data;
+    std::vector<Reading> readings{edm_reading(0.5), edm_reading(1.3), {.prediction = Prediction::v, .scaled_input = true, .negated = true}};
     for (const Prediction prediction : {Prediction::epsilon, Prediction::sample, Prediction::v, Prediction::score, Prediction::flow})
-        for (const bool scaled : {false, true})
-            for (const NoiseLevel& level : {NoiseLevel{3, 0.8, 0.6}, edm_level(0.7), flow_level(0.3)}) {
-                CAPTURE(int(prediction), scaled, level.alpha, level.sigma);
-                const Reading reading{.prediction = prediction, .scaled_input = scaled};
-                const std::vector<NoiseLevel> levels(4, level);
-                Line line = optimum(reading, level);
-                const auto loss = [&](const Line& net, Tape<double>& tape) {
-                    return DenoisingLoss(reading, 2.0)(net, tape, data.x0, data.eps, levels);
-                };
-                const auto [value, by_slope, by_offset] = value_and_gradient(line, loss);
-                const double snr = std::pow(level.alpha / level.sigma, 2);
-                CHECK(value == Approx(std::min(snr, 2.0) * error_of_x0(level)));
-                CHECK(std::abs(by_slope) < 1e-12);
-                CHECK(std::abs(by_offset) < 1e-12);
-                line.slope.change()[0] += 0.1;
-                CHECK(value_and_gradient(line, loss)[0] > value);
-            }
+        for (const bool scaled : {false, true}) readings.push_back({.prediction = prediction, .scaled_input = scaled});
+    for (const Reading& reading : readings)
+        for (const NoiseLevel& level : {NoiseLevel{3, 0.8, 0.6}, edm_level(0.7), flow_level(0.3)}) {
+            CAPTURE(int(reading.prediction), reading.scaled_input, level.alpha, level.sigma);
+            const std::vector<NoiseLevel> levels(4, level);
+            Line line = optimum(reading, level);
+            const auto loss = [&](const Line& net, Tape<double>& tape) {
+                return DenoisingLoss(reading, 2.0)(net, tape, data.x0, data.eps, levels);
+            };
+            const auto [value, by_slope, by_offset] = value_and_gradient(line, loss);
+            const double snr = std::pow(level.alpha / level.sigma, 2);
+            CHECK(value == Approx(std::min(snr, 2.0) * error_of_x0(level)));
+            CHECK(std::abs(by_slope) < 1e-12);
+            CHECK(std::abs(by_offset) < 1e-12);
+            line.slope.change()[0] += 0.1;
+            CHECK(value_and_gradient(line, loss)[0] > value);
+        }
+    // Karras et al. (2022), equation 8: the network's own error is that of x0 times (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+    const NoiseLevel level = edm_level(0.7);
+    Line line = optimum(edm_reading(0.5), level);
+    const auto loss = [&](const Line& net, Tape<double>& tape) {
+        return DenoisingLoss(edm_reading(0.5))(net, tape, data.x0, data.eps, std::vector<NoiseLevel>(4, level));
+    };
+    CHECK(value_and_gradient(line, loss)[0] == Approx((0.49 + 0.25) / (0.49 * 0.25) * error_of_x0(level)));
 }
 
 TEST_CASE("score matching is least at the exact score, by the known amount, under every weighting") {

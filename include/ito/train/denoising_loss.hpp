@@ -17,37 +17,39 @@
 
 namespace ito {
 
-namespace detail {
-
-/// How a level looks to a network that is shown x divided by a scale, and that scale.
-inline std::pair<NoiseLevel, double> as_shown(const Reading& reading, const NoiseLevel& level) {
-    const double s = reading.scaled_input ? std::hypot(level.alpha, level.sigma) : 1;
-    return {{level.time, level.alpha / s, level.sigma / s}, s};
-}
-
-}  // namespace detail
-
 /// Mean squared error in each sample of network(what it is shown, times) -> Var<T>, where it is shown x_t = alpha x0 +
 /// sigma eps, scaled if the reading says so, and should say what the reading asks for.
 /// x0, eps [N, ..], one level a sample -> [N]. Throws ShapeError if they do not fit, ArgumentError for the score without
-/// noise.
+/// noise and for a consistency model, which is not trained this way.
 template <class T, class Network>
 Var<T> prediction_errors(const Reading& reading, Network&& network, Tape<T>& tape, const Tensor<T>& x0, const Tensor<T>& eps,
                          std::span<const NoiseLevel> levels) {
-    std::vector<NoiseLevel> shown;
+    if (reading.smallest_ratio != 0) throw ArgumentError("the denoising loss of a consistency model");
+    const double data = reading.sigma_data, sign = reading.negated ? -1 : 1;
+    Tensor<T> shown = detail::mix(x0, eps, levels.size(), [&](std::size_t k) {
+        const double s = reading.input_scale(levels[k]);
+        return std::pair(levels[k].alpha / s, levels[k].sigma / s);
+    });
+    const Tensor<T> target = detail::mix(x0, eps, levels.size(), [&](std::size_t k) {
+        const auto& [time, alpha, sigma] = levels[k];
+        const double s = reading.input_scale(levels[k]);
+        const auto [of_x0, of_eps] = encoding(reading.prediction, {time, alpha * data / s, sigma / s});
+        return std::pair(sign * of_x0 / data, sign * of_eps);
+    });
     std::vector<T> times;
-    for (const NoiseLevel& level : levels) {
-        shown.push_back(detail::as_shown(reading, level).first);
-        times.push_back(static_cast<T>(level.time));
-    }
-    const Var<T> said = network(tape.constant(add_noise<T>(x0, eps, shown)), std::span<const T>(times));
-    return ops::squared_errors(reading.learned_variance ? ops::leading_channels(said, x0.dim(-1)) : said,
-                               prediction_target<T>(reading.prediction, x0, eps, shown));
+    for (const NoiseLevel& level : levels) times.push_back(static_cast<T>(level.time));
+    const Var<T> said = network(tape.constant(std::move(shown)), std::span<const T>(times));
+    return ops::squared_errors(reading.learned_variance ? ops::leading_channels(said, x0.dim(-1)) : said, target);
+}
+
+/// What a network of EDM says: Karras et al. (2022), table 1. Its levels are those of edm_level.
+inline Reading edm_reading(double sigma_data = 0.5) {
+    return {.prediction = Prediction::edm, .scaled_input = true, .sigma_data = sigma_data};
 }
 
 /// The squared error of what a network says, weighed over noise levels. For epsilon it is the simple loss of Ho et al.
 /// (2020), equation 14; for flow the conditional flow matching of Lipman et al. (2023), equation 23, and Liu et al. (2023),
-/// equation 1, on levels of alpha = 1 - sigma; for a reading of EDM the loss of Karras et al. (2022), equation 8, whose
+/// equation 1, on levels of alpha = 1 - sigma; for edm_reading the loss of Karras et al. (2022), equation 8, whose
 /// weight 1 / c_out^2 of the error of x0 is 1 for the network's own.
 struct DenoisingLoss {
     Reading reading;
