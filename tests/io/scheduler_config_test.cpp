@@ -97,6 +97,11 @@ TEST_CASE("what a scheduler config asks for and ito does not honour is an error 
                ContainsSubstring("solver_order"));
     CHECK_THAT(refusal(of_class(dpm, {{"prediction_type", "flow_prediction"}})), ContainsSubstring("use_flow_sigmas"));
     CHECK_THAT(refusal(of_class(dpm, {{"use_karras_sigmas", true}, {"use_beta_sigmas", true}})), ContainsSubstring("only one"));
+    CHECK_THAT(refusal(of_class("DDPMScheduler", {{"num_train_timesteps", 1e300}})), ContainsSubstring("num_train_timesteps"));
+    CHECK_THAT(refusal(of_class("UniPCMultistepScheduler", {{"disable_corrector", {0, 12.9}}})), ContainsSubstring("disable_corrector"));
+    for (const char* option : {"beta_schedule", "variance_type", "a\nlong\x1b[31mname"})
+        CHECK(refusal(of_class("DDPMScheduler", {{option, "odd\nwords\x1b"}})).find_first_of("\n\x1b") == std::string::npos);
+    CHECK(refusal(of_class("DDPM\nScheduler")).find('\n') == std::string::npos);
 
     const auto ddim = SchedulerConfig::from_json(of_class("DDIMScheduler"));
     CHECK_THROWS_AS(ddim.steps(0), ArgumentError);

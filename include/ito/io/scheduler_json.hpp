@@ -23,8 +23,7 @@ inline void read_field(SchedulerOptions& options, bool SchedulerOptions::*field,
 }
 inline void read_field(SchedulerOptions& options, Index SchedulerOptions::*field, const nlohmann::json& value) {
     const auto number = value.get<double>();
-    if (!value.is_number() || number != static_cast<double>(static_cast<Index>(number)))
-        throw ConfigError("not an integer");
+    if (!(std::abs(number) < 0x1p53) || number != std::trunc(number)) throw ConfigError("not an integer");
     options.*field = static_cast<Index>(number);
 }
 inline void read_field(SchedulerOptions& options, double SchedulerOptions::*field, const nlohmann::json& value) {
@@ -41,9 +40,17 @@ inline void read_field(SchedulerOptions& options, double SchedulerOptions::*fiel
 }
 inline void read_field(SchedulerOptions& options, std::string SchedulerOptions::*field, const nlohmann::json& value) {
     options.*field = value.get<std::string>();
+    if (printable(options.*field) != options.*field) throw ConfigError("not a name");
 }
 inline void read_field(SchedulerOptions& options, std::vector<Index> SchedulerOptions::*field, const nlohmann::json& value) {
+    for (const auto& number : value)
+        if (!number.is_number_integer()) throw ConfigError("not an integer");
     options.*field = value.get<std::vector<Index>>();
+}
+inline void read_field(SchedulerOptions& options, std::optional<std::string> SchedulerOptions::*field, const nlohmann::json& value) {
+    if (value.is_null()) return (options.*field).reset();
+    options.*field = value.get<std::string>();
+    if (printable(*(options.*field)) != *(options.*field)) throw ConfigError("not a name");
 }
 template <class V>
 void read_field(SchedulerOptions& options, std::optional<V> SchedulerOptions::*field, const nlohmann::json& value) {
@@ -108,11 +115,11 @@ inline SchedulerOptions read_scheduler_options(const nlohmann::json& config) {
             try {
                 std::visit([&](auto field) { detail::read_field(options, field, value); }, option.field);
             } catch (const std::exception&) {
-                throw ConfigError(options.class_name + ": option '" + name + "' cannot be " + value.dump());
+                throw ConfigError(options.class_name + ": option '" + name + "' cannot be " + detail::printable(value.dump()));
             }
         }
         if (!known && !detail::asks_for_nothing(name, value))
-            throw ConfigError(options.class_name + ": option '" + name + "' = " + value.dump() + " is not one that ito honours");
+            throw ConfigError(options.class_name + ": option '" + detail::printable(name) + "' = " + detail::printable(value.dump()) + " is not one that ito honours");
     }
     return options;
 }

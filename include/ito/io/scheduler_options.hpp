@@ -11,6 +11,7 @@
 
 #include "ito/core/error.hpp"
 #include "ito/core/shape.hpp"
+#include "ito/io/file_error.hpp"
 
 // The one table of diffusers' scheduler classes and their options.
 namespace ito {
@@ -290,7 +291,7 @@ inline ClassMask scheduler_class_bit(const std::string& name) {
         if (name == known.name) return known.bit;
     std::string list;
     for (const auto& known : scheduler_classes) list += (list.empty() ? "" : ", ") + std::string(known.name);
-    throw ConfigError("scheduler class '" + name + "' is not one that ito has: " + list);
+    throw ConfigError("scheduler class '" + printable(name) + "' is not one that ito has: " + list);
 }
 
 /// Whether sigmas are the picture's shares in place of the noise's: Euler's step does the same with either, the step of
