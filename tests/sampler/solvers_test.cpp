@@ -2,6 +2,8 @@
 // Solvers of the probability flow and of the reverse SDE against normal data.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -179,6 +181,35 @@ TEST_CASE("stochastic solvers give the moments of the data in many steps") {
     std::vector<NoiseLevel> levels;
     for (double ratio : exponential_sigmas(0.02, 150, 101)) levels.push_back(level_of_ratio(ratio, ratio));
     near_data(run(SaSolver{.tau = 1, .data_prediction = false}, steps_between(levels), 20000), 0.015);
+}
+
+TEMPLATE_TEST_CASE("sample k of the solvers is the same in any batch and a copied run goes on as the run does", "", DpmSolverSinglestep, UniPc,
+                   SaSolver, Pndm, ReleasedPndm) {
+    TestType sampler{};
+    if constexpr (std::is_same_v<TestType, DpmSolverSinglestep>) sampler.stochastic = true, sampler.order = 3;
+    const DiscreteSchedule schedule(linear_betas<double>(1000));
+    const Steps steps = trailing(schedule, 14);
+    constexpr Index pixels = 7 * 7 * 3;
+    auto network = [](const Tensor<float>& x, const NoiseLevel& level) {
+        Tensor<float> out(x.shape());
+        for (Index i = 0; i < x.size(); ++i)
+            out[i] = std::sin(1.3f * x[i] + 0.002f * static_cast<float>(level.time)) + 0.1f * x[i / pixels * pixels + (i + 1) % pixels];
+        return out;
+    };
+    Denoiser denoise{network, Reading{.clip = 1.5}};
+    const auto all = sample<float>(denoise, sampler, steps, {150, 7, 7, 3}, {.seed = 1});
+    for (Index k : {0, 149}) {
+        const auto alone = sample<float>(denoise, sampler, steps, {1, 7, 7, 3}, {.seed = 1, .first_sample = static_cast<std::uint64_t>(k)});
+        CHECK(std::equal(alone.begin(), alone.end(), all.begin() + k * pixels));
+    }
+    WhiteNoise noise{1, 0};
+    Sampling<float, TestType> run(sampler, steps, initial_noise<float>({2, 7, 7, 3}, steps, 1));
+    for (int i = 0; i < 5; ++i) run.step(denoise, noise);
+    Sampling<float, TestType> copy = run;
+    run.run(denoise, noise);
+    copy.run(denoise, noise);
+    CHECK(std::equal(run.x().begin(), run.x().end(), copy.x().begin()));
+    CHECK(std::equal(run.x().begin(), run.x().end(), all.begin()));
 }
 
 TEST_CASE("solvers refuse what they cannot do") {

@@ -82,8 +82,8 @@ class SchedulerConfig {
             case ddpm_class: return ddpm_steps(o, *schedule_, request);
             case unclip_class: return unclip_steps(o, *schedule_, request);
             case ddim_class:
-            case cogvideox_ddim_class:
-            case cogvideox_dpm_class: return ddim_steps(o, *schedule_, request);
+            case cogvideox_ddim_class: return ddim_steps(o, *schedule_, request);
+            case cogvideox_dpm_class: return cogvideox_dpm_steps(o, *schedule_, request);
             case ddim_inverse_class: return ddim_inverse_steps(o, *schedule_, request);
             case pndm_class: return pndm_steps(o, *schedule_, request);
             case ipndm_class: return ipndm_steps(o, request);

@@ -33,7 +33,7 @@ inline Steps flow_match_steps(const SchedulerOptions& o, const StepRequest& requ
         throw ArgumentError(o.class_name + ": as many sigmas as timesteps");
     for (auto* given : {&times, &sigmas})
         for (double& v : *given) v = single(v);
-    const bool times_given = !times.empty();
+    const bool times_given = !times.empty(), given = times_given || !sigmas.empty();
     if (sigmas.empty()) {
         if (times.empty()) {
             const auto shift = static_cast<float>(o.shift);
@@ -41,9 +41,9 @@ inline Steps flow_match_steps(const SchedulerOptions& o, const StepRequest& requ
             const double high = end(1) * train, low = end(1 / static_cast<float>(train)) * train;
             for (Index i = 0; i < request.count; ++i) times.push_back(high + ramp(i, request.count) * (low - high));
         }
-        for (const double t : times) sigmas.push_back(t / train);
+        for (const double t : times) sigmas.push_back(given ? single(t / train) : t / train);
     }
-    sigmas = shifted_sigmas(o, std::move(sigmas), o.shift, request);
+    sigmas = given ? shifted_sigmas<float>(o, std::move(sigmas), o.shift, request) : shifted_sigmas(o, std::move(sigmas), o.shift, request);
     if (auto converted = converted_sigmas(o, sigmas.front(), sigmas.back(), static_cast<Index>(sigmas.size()))) sigmas = *converted;
     for (double& sigma : sigmas) {
         sigma = single(sigma);

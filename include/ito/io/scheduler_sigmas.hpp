@@ -32,8 +32,9 @@ inline double final_ratio(const SchedulerOptions& o, double smallest) {
 }
 
 /// Noise shares of rectified flow moved towards noise, as the resolution asks or by a constant, and stretched to end where the
-/// config says.
-inline std::vector<double> shifted_sigmas(const SchedulerOptions& o, std::vector<double> sigmas, double shift, const StepRequest& request) {
+/// config says. In precision T: diffusers computes with given times in float.
+template <class T = double>
+std::vector<double> shifted_sigmas(const SchedulerOptions& o, std::vector<double> sigmas, double shift, const StepRequest& request) {
     if (o.use_dynamic_shifting) {
         std::optional<double> mu = request.mu;
         if (!mu && request.image_seq_len) {
@@ -44,12 +45,14 @@ inline std::vector<double> shifted_sigmas(const SchedulerOptions& o, std::vector
         if (!mu) throw ConfigError(o.class_name + ": use_dynamic_shifting needs mu");
         shift = o.time_shift_type == "linear" ? *mu : std::exp(*mu);
     }
-    for (double& s : sigmas) s = shift_flow(s, shift);
+    const T k = static_cast<T>(shift), less = static_cast<T>(shift - 1);
+    std::vector<T> shares(sigmas.begin(), sigmas.end());
+    for (T& s : shares) s = o.use_dynamic_shifting ? k / (k + (1 / s - 1)) : k * s / (1 + less * s);
     if (o.shift_terminal && *o.shift_terminal != 0) {
-        const double scale = (1 - sigmas.back()) / (1 - *o.shift_terminal);
-        for (double& s : sigmas) s = 1 - (1 - s) / scale;
+        const T scale = (1 - shares.back()) / static_cast<T>(1 - *o.shift_terminal);
+        for (T& s : shares) s = 1 - (1 - s) / scale;
     }
-    return sigmas;
+    return {shares.begin(), shares.end()};
 }
 
 /// Intervals through sigmas, of which there is one more than times, with x scaled to alpha = 1.
@@ -237,7 +240,8 @@ inline Steps edm_steps(const SchedulerOptions& o, ClassMask bit, const StepReque
     for (const double sigma : sigmas)
         times.push_back(bit == cosine_dpm_class ? std::atan(sigma) / 1.57079632679489661923 : 0.25 * std::log(sigma));
     sigmas.push_back(final_ratio(o, bit == edm_euler_class ? sigmas.back() : single(min)));
-    Steps steps = exploding_steps(times, sigmas);
+    // In single precision the last of the sigmas may be below sigma_min, where the steps are to end.
+    Steps steps = exploding_steps(times, sigmas, o.final_sigmas_type == "sigma_min");
     steps.initial_scale = std::sqrt(max * max + 1);
     return steps;
 }

@@ -134,6 +134,15 @@ inline Steps ddim_steps(const SchedulerOptions& o, const DiscreteSchedule& sched
     return counted(std::move(steps));
 }
 
+/// CogVideoX's solver takes its last step at first order only where the schedule ends there: a last interval to a time of the
+/// schedule is numbered as if another one followed.
+inline Steps cogvideox_dpm_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
+    Steps steps = ddim_steps(o, schedule, request);
+    if (steps.intervals.back().from.time >= static_cast<double>(o.num_train_timesteps / request.count))
+        for (Interval& i : steps.intervals) ++i.count;
+    return steps;
+}
+
 /// Inversion goes up to each time from floor(T / N) below it, where the network is told the time to which it goes.
 inline Steps ddim_inverse_steps(const SchedulerOptions& o, const DiscreteSchedule& schedule, const StepRequest& request) {
     if (o.timestep_spacing == "linspace") throw ConfigError(o.class_name + ": option 'timestep_spacing' cannot be \"linspace\"");
