@@ -5,6 +5,7 @@
 #include "ito/core/eigen.hpp"
 #include "ito/core/error.hpp"
 #include "ito/core/half.hpp"
+#include "ito/core/normal.hpp"
 #include "ito/core/parallel.hpp"
 #include "ito/core/pool.hpp"
 #include "ito/core/profile.hpp"

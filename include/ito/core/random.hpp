@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "ito/core/normal.hpp"
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
 
@@ -131,20 +132,16 @@ inline void on_circle(double radius, std::uint32_t b, double& first, double& sec
     second = radius * std::bit_cast<double>((sine ^ changed) ^ negative_sine);
 }
 
-}  // namespace detail
-
-/// Standard normals: element i depends on the key and i only. Computed in double precision, so the float stream is
-/// the double stream rounded.
+/// Normals in double precision.
 template <class T>
-void fill_normal(std::span<T> out, const RandomKey& key) {
-    static_assert(std::is_floating_point_v<T>);
+void fill_normal_in_double(std::span<T> out, const RandomKey& key, std::size_t first) {
     constexpr std::size_t lanes = 64;  // counters at a time, so that the compiler can vectorise
     std::array<std::uint32_t, lanes> c0, c1, c2, c3;
     Eigen::Array<double, lanes, 2> radius;
     std::array<T, 4 * lanes> normals;
     std::size_t start = 0;
     for (; start + 4 * lanes <= out.size(); start += 4 * lanes) {
-        const auto first_block = static_cast<std::uint32_t>(start / 4);
+        const auto first_block = static_cast<std::uint32_t>((first + start) / 4);
         for (std::size_t i = 0; i < lanes; ++i) {
             const auto c = key.counter(first_block + static_cast<std::uint32_t>(i));
             c0[i] = c[0], c1[i] = c[1], c2[i] = c[2], c3[i] = c[3];
@@ -153,14 +150,14 @@ void fill_normal(std::span<T> out, const RandomKey& key) {
         for (int round = 0; round < 10; ++round, Philox::next_round(k))
             for (std::size_t i = 0; i < lanes; ++i) Philox::round(c0[i], c1[i], c2[i], c3[i], k[0], k[1]);
         for (std::size_t i = 0; i < lanes; ++i) {
-            radius(i, 0) = detail::squared_radius(c0[i]);
-            radius(i, 1) = detail::squared_radius(c2[i]);
+            radius(i, 0) = squared_radius(c0[i]);
+            radius(i, 1) = squared_radius(c2[i]);
         }
         radius = radius.sqrt();
         for (std::size_t i = 0; i < lanes; ++i) {
             double n0, n1, n2, n3;
-            detail::on_circle(radius(i, 0), c1[i], n0, n1);
-            detail::on_circle(radius(i, 1), c3[i], n2, n3);
+            on_circle(radius(i, 0), c1[i], n0, n1);
+            on_circle(radius(i, 1), c3[i], n2, n3);
             normals[4 * i] = static_cast<T>(n0);
             normals[4 * i + 1] = static_cast<T>(n1);
             normals[4 * i + 2] = static_cast<T>(n2);
@@ -169,11 +166,35 @@ void fill_normal(std::span<T> out, const RandomKey& key) {
         std::copy(normals.begin(), normals.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
     }
     for (; start < out.size(); start += 2) {  // the rest, and small samples, pair by pair
-        const auto r = key.numbers(static_cast<std::uint32_t>(start / 4));
+        const auto r = key.numbers(static_cast<std::uint32_t>((first + start) / 4));
         double n0, n1;
-        detail::on_circle(std::sqrt(detail::squared_radius(r[start % 4])), r[start % 4 + 1], n0, n1);
+        on_circle(std::sqrt(squared_radius(r[start % 4])), r[start % 4 + 1], n0, n1);
         out[start] = static_cast<T>(n0);
         if (start + 1 < out.size()) out[start + 1] = static_cast<T>(n1);
+    }
+}
+
+}  // namespace detail
+
+/// Standard normals: out[i] is element first + i of the key's sequence, which depends on the key and the place only.
+/// `first` must be a multiple of 4. Floats are computed in single precision with the same bits on every machine (see
+/// normal.hpp), within 1e-6 of the doubles, which are computed in double precision.
+template <class T>
+void fill_normal(std::span<T> out, const RandomKey& key, std::size_t first = 0) {
+    static_assert(std::is_floating_point_v<T>);
+    if constexpr (std::is_same_v<T, float>) {
+        constexpr std::size_t blocks = detail::normal_lanes;
+        const auto counter = key.counter(0);
+        const auto block = static_cast<std::uint32_t>(first / 4);
+        std::size_t start = 0;
+        for (; start + 4 * blocks <= out.size(); start += 4 * blocks)
+            detail::normal_blocks(counter, key.philox_key(), block + static_cast<std::uint32_t>(start / 4), out.data() + start);
+        if (start == out.size()) return;
+        std::array<float, 4 * blocks> rest;
+        detail::normal_blocks(counter, key.philox_key(), block + static_cast<std::uint32_t>(start / 4), rest.data());
+        std::copy_n(rest.begin(), out.size() - start, out.data() + start);
+    } else {
+        detail::fill_normal_in_double(out, key, first);
     }
 }
 

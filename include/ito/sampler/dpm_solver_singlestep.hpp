@@ -263,12 +263,13 @@ struct DpmSolverAdaptive {
                     x.array().segment(row, size) += static_cast<T>(fresh[k] * noise) * z.array().segment(row, size);
                 }
                 state.at[k] = to[k];
-            } else if (state.tries[k] >= control.max_tries) {
+            }
+            if (arrived(state.at[k], interval.to)) continue;
+            all = false;
+            if (state.tries[k] >= control.max_tries)
                 throw ToleranceError<T>("sample " + std::to_string(k) + " needs more than " + std::to_string(control.max_tries) +
                                             " tries to keep the tolerance of adaptive DPM-Solver",
                                         x, state.at);
-            }
-            all = all && arrived(state.at[k], interval.to);
         }
         return all;
     }
