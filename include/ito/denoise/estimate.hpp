@@ -27,36 +27,52 @@ struct Estimate {
     Tensor<T> limits;                                        // [N], from dynamic thresholding: x0 is divided by it, too
 };
 
-/// Calls f(i, x0, eps) once for every element i of x, in parallel. An element's result depends on its own sample
-/// alone, and samples are cut at the same places whatever the batch.
+/// An estimate as arithmetic on one sample's x and the network's output.
+template <class T>
+struct Decoded {
+    T x0_of_x, x0_of_out, eps_of_x, eps_of_out, limit, gain = 1;
+
+    T x0(T x, T out) const {
+        const T raw = x0_of_x * x + x0_of_out * out;
+        return (raw < -limit ? -limit : raw > limit ? limit : raw) * gain;  // lets NaN through
+    }
+    T eps(T x, T out) const { return eps_of_x * x + eps_of_out * out; }
+};
+
+/// Calls f(sample, first, last, decoded) for consecutive runs [first, last) of elements that make up x, each in one
+/// sample and of at most 2048, in parallel. Samples are cut at the same places whatever the batch.
 template <class T, class F>
-void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
-    constexpr Index piece = 1 << 14;
+void for_each_run(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
+    constexpr Index piece = 1 << 14, run = 1 << 11;
     require_shape("network output", x.shape(), estimate.output.shape());
     const Index samples = x.rank() ? x.dim(0) : 1, size = samples ? x.size() / samples : 0;
     const Index pieces = (size + piece - 1) / piece;
     const Index grain = std::max<Index>(1, piece / std::max<Index>(1, size));
     if (!estimate.decodes.empty() && static_cast<Index>(estimate.decodes.size()) != samples)
         throw ShapeError(std::to_string(estimate.decodes.size()) + " decodings for a batch of shape " + x.shape().str());
-    const T *xs = x.data(), *outs = estimate.output.data();
     parallel_for(samples * pieces, grain, [&](Index begin, Index end) {
         for (Index p = begin; p < end; ++p) {
             const Index sample = p / pieces, start = p % pieces * piece;
             const Decoding& decode = estimate.decodes.empty() ? estimate.decode : estimate.decodes[static_cast<std::size_t>(sample)];
-            const T a = static_cast<T>(decode.x0_of_x), b = static_cast<T>(decode.x0_of_out);
-            const T c = static_cast<T>(decode.eps_of_x), d = static_cast<T>(decode.eps_of_out);
-            T limit = static_cast<T>(estimate.limit), gain = 1;
+            Decoded<T> decoded{static_cast<T>(decode.x0_of_x), static_cast<T>(decode.x0_of_out), static_cast<T>(decode.eps_of_x),
+                               static_cast<T>(decode.eps_of_out), static_cast<T>(estimate.limit)};
             if (!estimate.limits.empty()) {
-                limit = estimate.limits[sample];
-                gain = 1 / limit;
+                decoded.limit = estimate.limits[sample];
+                decoded.gain = 1 / decoded.limit;
             }
-            const Index first = sample * size + start, last = sample * size + std::min(size, start + piece);
-            for (Index i = first; i < last; ++i) {
-                const T raw = a * xs[i] + b * outs[i];
-                const T x0 = (raw < -limit ? -limit : raw > limit ? limit : raw) * gain;  // lets NaN through
-                f(i, x0, c * xs[i] + d * outs[i]);
-            }
+            const Index last = sample * size + std::min(size, start + piece);
+            for (Index i = sample * size + start; i < last; i += run) f(sample, i, std::min(last, i + run), std::as_const(decoded));
         }
+    });
+}
+
+/// Calls f(i, x0, eps) once for every element i of x, in parallel. An element's result depends on its own sample alone.
+template <class T, class F>
+void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
+    const T *xs = x.data(), *outs = estimate.output.data();
+    for_each_run(x, estimate, [&](Index, Index first, Index last, const Decoded<T>& decoded) {
+        auto each = f;  // of this thread, so that nothing it holds may change under the loop
+        for (Index i = first; i < last; ++i) each(i, decoded.x0(xs[i], outs[i]), decoded.eps(xs[i], outs[i]));
     });
 }
 

@@ -34,26 +34,19 @@ struct TwoStage {
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const Interval& step, D& denoise, Z& noise) const {
         const Estimate<T> first = denoise(start, from);
-        Tensor<T> ahead(x.shape()), kept(x.shape()), z;
-        const auto draw = [&](const Interval& interval) {
-            if (z.empty()) z = Tensor<T>(x.shape());
-            noise(z, interval);
-        };
-        if (middle_z != 0) draw(first_part(step, middle));
+        Tensor<T> ahead(x.shape()), kept(x.shape());
         const T a = static_cast<T>(middle_x), b = static_cast<T>(middle_x0), c = static_cast<T>(middle_z);
         const T d = static_cast<T>(of_x), e = static_cast<T>(of_x0);
-        const T *xs = start.data(), *early = middle_z != 0 ? z.data() : nullptr;
+        const T* xs = start.data();
         T *aheads = ahead.data(), *kepts = kept.data();
-        for_each_element(start, first, [=](Index i, T x0, T) {
-            aheads[i] = a * xs[i] + b * x0 + (early ? c * early[i] : 0);
+        for_each_element(start, first, middle_z != 0, noise, first_part(step, middle), [=](Index i, T x0, T, T z) {
+            aheads[i] = a * xs[i] + b * x0 + c * z;
             kepts[i] = d * xs[i] + e * x0;
         });
         const Estimate<T> second = denoise(std::as_const(ahead), middle);
-        if (of_z != 0) draw(step);
         const T f = static_cast<T>(of_middle_x0), g = static_cast<T>(of_z);
-        const T* late = of_z != 0 ? z.data() : nullptr;
         T* out = x.data();
-        for_each_element(ahead, second, [=](Index i, T x0, T) { out[i] = kepts[i] + f * x0 + (late ? g * late[i] : 0); });
+        for_each_element(ahead, second, of_z != 0, noise, step, [=](Index i, T x0, T, T z) { out[i] = kepts[i] + f * x0 + g * z; });
     }
 };
 
@@ -63,15 +56,10 @@ template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
 void one_stage(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const Interval& step, double of_x, double of_x0,
                double of_z, D& denoise, Z& noise) {
     const Estimate<T> estimate = denoise(start, from);
-    Tensor<T> z;
-    if (of_z != 0) {
-        z = Tensor<T>(x.shape());
-        noise(z, step);
-    }
     const T a = static_cast<T>(of_x), b = static_cast<T>(of_x0), c = static_cast<T>(of_z);
-    const T *xs = start.data(), *zs = z.data();
+    const T* xs = start.data();
     T* out = x.data();
-    for_each_element(start, estimate, [=](Index i, T x0, T) { out[i] = a * xs[i] + b * x0 + (zs ? c * zs[i] : 0); });
+    for_each_element(start, estimate, of_z != 0, noise, step, [=](Index i, T x0, T, T z) { out[i] = a * xs[i] + b * x0 + c * z; });
 }
 }  // namespace detail
 

@@ -36,18 +36,10 @@ struct Ddim {
             k_eps = 0;
         }
         const T of_x = static_cast<T>(k_x), of_x0 = static_cast<T>(k_x0), of_eps = static_cast<T>(k_eps);
-        T* out = x.data();
-        if (spread == 0) {
-            for_each_element(x, estimate,
-                             [=](Index i, T x0, T eps) { out[i] = of_x * out[i] + of_x0 * x0 + of_eps * eps; });
-            return;
-        }
-        Tensor<T> z(x.shape());
-        noise(z, interval);
-        const T* zs = z.data();
         const T of_z = static_cast<T>(spread);
-        for_each_element(x, estimate, [=](Index i, T x0, T eps) {
-            out[i] = of_x * out[i] + of_x0 * x0 + of_eps * eps + of_z * zs[i];
+        T* out = x.data();
+        for_each_element(x, estimate, spread != 0, noise, interval, [=](Index i, T x0, T eps, T z) {
+            out[i] = of_x * out[i] + of_x0 * x0 + of_eps * eps + of_z * z;
         });
     }
 };

@@ -98,11 +98,6 @@ struct DpmSolverMultistep {
         const double lambda = half_log_snr(from);
         const int use = order_of(interval, state.count);
         const Weights w = weights(interval, lambda, state.lambdas, use);
-        Tensor<T> z;
-        if (w.z != 0) {
-            z = Tensor<T>(x.shape());
-            noise_of(z, interval);
-        }
 
         // m0 is what the network says now: x0, or epsilon, derived from x0 where that was clamped.
         const bool from_x0 = !data_prediction && detail::clamps(estimate);
@@ -113,15 +108,13 @@ struct DpmSolverMultistep {
         const bool data = data_prediction;
         T *xs = x.data(), *m0s = newest.data();
         const T *m1s = use > 1 ? state.outputs[0].data() : nullptr, *m2s = use > 2 ? state.outputs[1].data() : nullptr;
-        const T* zs = z.data();
-        for_each_element(x, estimate, [=](Index i, T x0, T eps) {
+        for_each_element(x, estimate, w.z != 0, noise_of, interval, [=](Index i, T x0, T eps, T z) {
             const T m0 = data ? x0 : from_x0 ? (xs[i] - alpha * x0) * per_sigma : eps;
             T next = wx * xs[i] + w0 * m0;
             if (m1s) next += w1 * m1s[i];
             if (m2s) next += w2 * m2s[i];
-            if (zs) next += wz * zs[i];
             m0s[i] = m0;
-            xs[i] = next;
+            xs[i] = next + wz * z;
         });
         state.outputs[1] = std::move(state.outputs[0]);
         state.outputs[0] = std::move(newest);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "ito/core/random.hpp"
@@ -20,12 +24,26 @@ struct WhiteNoise {
 
     template <class T>
     void operator()(Tensor<T>& z, const Interval& interval) const {
-        const auto index = static_cast<std::uint32_t>(interval.index);
-        fill_normal(z, seed, first_sample, index, Stream::step);
+        const Index samples = z.rank() ? z.dim(0) : 1, size = z.size() / std::max<Index>(1, samples);
+        parallel_for(samples, std::max<Index>(1, 4096 / std::max<Index>(1, size)), [&](Index begin, Index end) {
+            for (Index k = begin; k < end; ++k) piece(std::span<T>(z.data() + k * size, static_cast<std::size_t>(size)), k, 0, interval);
+        });
+    }
+
+    /// Elements first, first + 1, .. of sample k of the batch; `first` must be a multiple of 4.
+    template <class T>
+    void piece(std::span<T> z, Index k, std::size_t first, const Interval& interval) const {
+        RandomKey key{seed, first_sample + static_cast<std::uint64_t>(k), static_cast<std::uint32_t>(interval.index), Stream::step};
+        fill_normal(z, key, first);
         if (interval.share >= 1) return;
-        Tensor<T> bridge(z.shape());
-        fill_normal(bridge, seed, first_sample, index | 0x80000000u, Stream::step);
-        z.array() = static_cast<T>(std::sqrt(interval.share)) * z.array() + static_cast<T>(std::sqrt(1 - interval.share)) * bridge.array();
+        const T along = static_cast<T>(std::sqrt(interval.share)), across = static_cast<T>(std::sqrt(1 - interval.share));
+        key.step |= 0x80000000u;
+        std::array<T, 256> bridge;
+        for (std::size_t start = 0; start < z.size(); start += bridge.size()) {
+            const std::size_t count = std::min(bridge.size(), z.size() - start);
+            fill_normal(std::span<T>(bridge).first(count), key, first + start);
+            for (std::size_t i = 0; i < count; ++i) z[start + i] = along * z[start + i] + across * bridge[i];
+        }
     }
 };
 
@@ -33,6 +51,34 @@ struct WhiteNoise {
 /// and once for its first part.
 template <class Z, class T>
 concept NoiseOf = requires(Z& noise, Tensor<T>& z, const Interval& interval) { noise(z, interval); };
+
+/// Noise that gives any piece of a sample by itself, at once from several threads: as WhiteNoise::piece.
+template <class Z, class T>
+concept PiecewiseNoiseOf = requires(const Z& noise, std::span<T> z, const Interval& interval) { noise.piece(z, Index{}, std::size_t{}, interval); };
+
+/// Calls f(i, x0, eps, z) once for every element i of x, z being the noise of the interval if `noisy` and else zero.
+/// Piecewise noise is made in the same pass and never stored.
+template <class T, NoiseOf<T> Z, class F>
+void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, bool noisy, Z& noise, const Interval& interval, F&& f) {
+    const T *xs = x.data(), *outs = estimate.output.data();
+    if (!noisy) {
+        for_each_element(x, estimate, [=](Index i, T x0, T eps) { f(i, x0, eps, T(0)); });
+    } else if constexpr (PiecewiseNoiseOf<Z, T>) {
+        const Index size = x.size() / std::max<Index>(1, x.rank() ? x.dim(0) : 1);
+        for_each_run(x, estimate, [&](Index sample, Index first, Index last, const Decoded<T>& decoded) {
+            alignas(64) std::array<T, 2048> z;
+            noise.piece(std::span<T>(z).first(static_cast<std::size_t>(last - first)), sample, static_cast<std::size_t>(first - sample * size), interval);
+            auto each = f;
+            for (Index i = first; i < last; ++i)
+                each(i, decoded.x0(xs[i], outs[i]), decoded.eps(xs[i], outs[i]), z[static_cast<std::size_t>(i - first)]);
+        });
+    } else {
+        Tensor<T> z(x.shape());
+        noise(z, interval);
+        const T* zs = z.data();
+        for_each_element(x, estimate, [=](Index i, T x0, T eps) { f(i, x0, eps, zs[i]); });
+    }
+}
 
 /// What a sampler that looks at one step at a time remembers.
 struct NoState {};
