@@ -39,8 +39,6 @@ ITO_NORMAL_INLINE NormalFloats rounded(NormalFloats product) {
     return product;
 }
 
-ITO_NORMAL_INLINE NormalFloats horner(NormalFloats p, NormalFloats q, float c) { return rounded(p * q) + c; }
-
 /// Of numbers below 2^31, as the conversion is signed.
 ITO_NORMAL_INLINE NormalFloats to_floats(NormalWords words) {
     return __builtin_convertvector(reinterpret_cast<NormalInts>(words), NormalFloats);
@@ -78,46 +76,72 @@ ITO_NORMAL_INLINE void multiply(NormalWords words, std::uint32_t constant, Norma
 #endif
 }
 
-/// -2 log u for u = (a + 1/2) / 2^32, by the series of 2 atanh(s) with s = f / (2 + f) for the mantissa 1 + f in
+// One register at a time would wait for each operation's result; with `normal_registers` side by side the machine is busy.
+#if defined(__clang__)
+#define ITO_NORMAL_EACH _Pragma("clang loop unroll(full)") for (int j = 0; j < normal_registers; ++j)
+#else
+#define ITO_NORMAL_EACH _Pragma("GCC unroll 2") for (int j = 0; j < normal_registers; ++j)
+#endif
+inline constexpr int normal_registers = 2;
+
+/// p q + c
+ITO_NORMAL_INLINE void horner(NormalFloats* p, const NormalFloats* q, float c) { ITO_NORMAL_EACH p[j] = rounded(p[j] * q[j]) + c; }
+
+/// sqrt(-2 log u) for u = (a + 1/2) / 2^32, by the series of 2 atanh(s) with s = f / (2 + f) for the mantissa 1 + f in
 /// [1/sqrt 2, sqrt 2). Near u = 1, f is taken from 2^32 - a, which loses nothing.
-ITO_NORMAL_INLINE NormalFloats squared_radius(NormalWords a) {
-    const NormalFloats whole = rounded(to_floats(a >> 16) * 65536.0f) + to_floats(a & 0xFFFF) + 0.5f;
-    const NormalWords bits = reinterpret_cast<NormalWords>(whole);
-    const NormalInts exponent = reinterpret_cast<NormalInts>(bits - 0x3F3504F3u) >> 23;  // of 2^32 u over 1/sqrt 2
-    const NormalFloats mantissa = reinterpret_cast<NormalFloats>(bits - (reinterpret_cast<NormalWords>(exponent) << 23));
-    const NormalFloats below_one = (to_floats(~a & 0x7FFFFFFFu) + 0.5f) * -0x1p-32f;
-    const NormalWords near_one = reinterpret_cast<NormalWords>(exponent == 32);
-    const NormalFloats f = reinterpret_cast<NormalFloats>((near_one & reinterpret_cast<NormalWords>(below_one)) |
-                                                          (~near_one & reinterpret_cast<NormalWords>(mantissa - 1.0f)));
-    const NormalFloats s = f / (2.0f + f), q = s * s;
-    NormalFloats p = rounded(q * (1.0f / 11)) + 1.0f / 9;
-    p = horner(p, q, 1.0f / 7);
-    p = horner(p, q, 1.0f / 5);
-    p = horner(p, q, 1.0f / 3);
-    const NormalFloats half_log = rounded(rounded(s * q) * p) + s;
-    return rounded(__builtin_convertvector(exponent - 32, NormalFloats) * -1.38629436111989062f) - rounded(4.0f * half_log);
+ITO_NORMAL_INLINE void normal_radius(const NormalWords* a, NormalFloats* radius) {
+    constexpr int n = normal_registers;
+    NormalFloats whole[n], f[n], s[n], q[n], p[n];
+    NormalInts exponent[n];
+    ITO_NORMAL_EACH whole[j] = rounded(to_floats(a[j] >> 16) * 65536.0f) + to_floats(a[j] & 0xFFFF) + 0.5f;
+    // Of 2^32 u over 1/sqrt 2.
+    ITO_NORMAL_EACH exponent[j] = reinterpret_cast<NormalInts>(reinterpret_cast<NormalWords>(whole[j]) - 0x3F3504F3u) >> 23;
+    ITO_NORMAL_EACH {
+        const NormalWords scaled = reinterpret_cast<NormalWords>(whole[j]) - (reinterpret_cast<NormalWords>(exponent[j]) << 23);
+        const NormalFloats below_one = (to_floats(~a[j] & 0x7FFFFFFFu) + 0.5f) * -0x1p-32f, mantissa = reinterpret_cast<NormalFloats>(scaled);
+        const NormalWords near_one = reinterpret_cast<NormalWords>(exponent[j] == 32);
+        f[j] = reinterpret_cast<NormalFloats>((near_one & reinterpret_cast<NormalWords>(below_one)) |
+                                              (~near_one & reinterpret_cast<NormalWords>(mantissa - 1.0f)));
+    }
+    ITO_NORMAL_EACH s[j] = f[j] / (2.0f + f[j]);
+    ITO_NORMAL_EACH q[j] = s[j] * s[j];
+    ITO_NORMAL_EACH p[j] = rounded(q[j] * (1.0f / 11)) + 1.0f / 9;
+    horner(p, q, 1.0f / 7);
+    horner(p, q, 1.0f / 5);
+    horner(p, q, 1.0f / 3);
+    ITO_NORMAL_EACH {
+        const NormalFloats half_log = rounded(rounded(s[j] * q[j]) * p[j]) + s[j];
+        const NormalFloats whole_part = rounded(__builtin_convertvector(exponent[j] - 32, NormalFloats) * -1.38629436111989062f);
+        radius[j] = square_root(whole_part - rounded(4.0f * half_log));
+    }
 }
 
 /// (cos, sin) of 2 pi b / 2^32, times the radius.
-ITO_NORMAL_INLINE void on_circle(NormalFloats radius, NormalWords b, NormalFloats& first, NormalFloats& second) {
+ITO_NORMAL_INLINE void on_circle(const NormalFloats* radius, const NormalWords* b, NormalFloats* first, NormalFloats* second) {
+    constexpr int n = normal_registers;
+    NormalWords turned[n];
+    NormalFloats x[n], q[n], s[n], c[n];
     // The angle is quadrant * pi/2 + x with x in [-pi/4, pi/4].
-    const NormalWords turned = b + 0x20000000u, quadrant = turned >> 30;
-    const NormalFloats fraction = __builtin_convertvector(reinterpret_cast<NormalInts>(turned & 0x3FFFFFFFu) - 0x20000000, NormalFloats);
-    const NormalFloats x = fraction * (1.57079632679489661923f * 0x1p-30f), q = x * x;
-    NormalFloats s = rounded(q * (1.0f / 362880)) - 1.0f / 5040;
-    s = horner(s, q, 1.0f / 120);
-    s = horner(s, q, -1.0f / 6);
-    s = rounded(rounded(x * q) * s) + x;
-    NormalFloats c = rounded(q * (-1.0f / 3628800)) + 1.0f / 40320;
-    c = horner(c, q, -1.0f / 720);
-    c = horner(c, q, 1.0f / 24);
-    c = horner(c, q, -0.5f);
-    c = horner(c, q, 1.0f);
-    // Odd quadrants swap sine and cosine; the signs follow.
-    const NormalWords sine = reinterpret_cast<NormalWords>(s), cosine = reinterpret_cast<NormalWords>(c);
-    const NormalWords changed = (sine ^ cosine) & (0u - (quadrant & 1u));
-    first = radius * reinterpret_cast<NormalFloats>((cosine ^ changed) ^ (((quadrant + 1u) & 2u) << 30));
-    second = radius * reinterpret_cast<NormalFloats>((sine ^ changed) ^ ((quadrant & 2u) << 30));
+    ITO_NORMAL_EACH turned[j] = b[j] + 0x20000000u;
+    ITO_NORMAL_EACH x[j] = __builtin_convertvector(reinterpret_cast<NormalInts>(turned[j] & 0x3FFFFFFFu) - 0x20000000, NormalFloats) *
+                           (1.57079632679489661923f * 0x1p-30f);
+    ITO_NORMAL_EACH q[j] = x[j] * x[j];
+    ITO_NORMAL_EACH s[j] = rounded(q[j] * (1.0f / 362880)) - 1.0f / 5040;
+    ITO_NORMAL_EACH c[j] = rounded(q[j] * (-1.0f / 3628800)) + 1.0f / 40320;
+    horner(s, q, 1.0f / 120);
+    horner(c, q, -1.0f / 720);
+    horner(s, q, -1.0f / 6);
+    horner(c, q, 1.0f / 24);
+    horner(c, q, -0.5f);
+    horner(c, q, 1.0f);
+    ITO_NORMAL_EACH {
+        s[j] = rounded(rounded(x[j] * q[j]) * s[j]) + x[j];
+        // Odd quadrants swap sine and cosine; the signs follow.
+        const NormalWords quadrant = turned[j] >> 30, sine = reinterpret_cast<NormalWords>(s[j]), cosine = reinterpret_cast<NormalWords>(c[j]);
+        const NormalWords changed = (sine ^ cosine) & (0u - (quadrant & 1u));
+        first[j] = radius[j] * reinterpret_cast<NormalFloats>((cosine ^ changed) ^ (((quadrant + 1u) & 2u) << 30));
+        second[j] = radius[j] * reinterpret_cast<NormalFloats>((sine ^ changed) ^ ((quadrant & 2u) << 30));
+    }
 }
 
 /// a0 b0 c0 d0 a1 b1 ..
@@ -138,23 +162,36 @@ ITO_NORMAL_INLINE void store_interleaved(NormalFloats a, NormalFloats b, NormalF
 #endif
 }
 
-/// The normals of blocks `block`, block + 1, .. of a key: 4 normal_lanes of them. `counter` is that of block 0.
+/// Blocks that are made at a time, of four normals each.
+inline constexpr int normal_blocks_at_once = normal_lanes * normal_registers;
+
+/// The normals of blocks `block`, block + 1, .. of a key: 4 normal_blocks_at_once of them. `counter` is that of block 0.
 ITO_NORMAL_INLINE void normal_blocks(const std::array<std::uint32_t, 4>& counter, std::array<std::uint32_t, 2> key, std::uint32_t block, float* out) {
-    NormalWords c0, c1 = NormalWords{} + counter[1], c2 = NormalWords{} + counter[2], c3 = NormalWords{} + counter[3];
-    for (int i = 0; i < normal_lanes; ++i) c0[i] = block + static_cast<std::uint32_t>(i);
+    constexpr int n = normal_registers;
+    NormalWords places, c0[n], c1[n], c2[n], c3[n];
+    for (int i = 0; i < normal_lanes; ++i) places[i] = static_cast<std::uint32_t>(i);
+    ITO_NORMAL_EACH {
+        c0[j] = places + (block + static_cast<std::uint32_t>(j * normal_lanes));
+        c1[j] = NormalWords{} + counter[1], c2[j] = NormalWords{} + counter[2], c3[j] = NormalWords{} + counter[3];
+    }
     for (int round = 0; round < 10; ++round) {  // Philox::round and next_round
-        NormalWords high0, low0, high1, low1;
-        multiply(c0, 0xD2511F53, high0, low0);
-        multiply(c2, 0xCD9E8D57, high1, low1);
-        c0 = high1 ^ c1 ^ key[0], c1 = low1, c2 = high0 ^ c3 ^ key[1], c3 = low0;
+        ITO_NORMAL_EACH {
+            NormalWords high0, low0, high1, low1;
+            multiply(c0[j], 0xD2511F53, high0, low0);
+            multiply(c2[j], 0xCD9E8D57, high1, low1);
+            c0[j] = high1 ^ c1[j] ^ key[0], c1[j] = low1, c2[j] = high0 ^ c3[j] ^ key[1], c3[j] = low0;
+        }
         key[0] += 0x9E3779B9, key[1] += 0xBB67AE85;
     }
-    NormalFloats n0, n1, n2, n3;
-    on_circle(square_root(squared_radius(c0)), c1, n0, n1);
-    on_circle(square_root(squared_radius(c2)), c3, n2, n3);
-    store_interleaved(n0, n1, n2, n3, out);
+    NormalFloats r0[n], r1[n], n0[n], n1[n], n2[n], n3[n];
+    normal_radius(c0, r0);
+    normal_radius(c2, r1);
+    on_circle(r0, c1, n0, n1);
+    on_circle(r1, c3, n2, n3);
+    ITO_NORMAL_EACH store_interleaved(n0[j], n1[j], n2[j], n3[j], out + 4 * normal_lanes * j);
 }
 
+#undef ITO_NORMAL_EACH
 #undef ITO_NORMAL_INLINE
 
 }  // namespace ito::detail

@@ -183,7 +183,7 @@ template <class T>
 void fill_normal(std::span<T> out, const RandomKey& key, std::size_t first = 0) {
     static_assert(std::is_floating_point_v<T>);
     if constexpr (std::is_same_v<T, float>) {
-        constexpr std::size_t blocks = detail::normal_lanes;
+        constexpr std::size_t blocks = detail::normal_blocks_at_once;
         const auto counter = key.counter(0);
         const auto block = static_cast<std::uint32_t>(first / 4);
         std::size_t start = 0;

@@ -66,13 +66,23 @@ void for_each_run(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
     });
 }
 
-/// Calls f(i, x0, eps) once for every element i of x, in parallel. An element's result depends on its own sample alone.
+// Of a loop over elements that touches element i of any array in turn i only, so that arrays may be the same.
+#if defined(__clang__)
+#define ITO_ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ITO_ELEMENTWISE _Pragma("GCC ivdep")
+#endif
+
+/// Calls f(i, x0, eps) once for every element i of x, in parallel; f may touch element i of any tensors. An element's
+/// result depends on its own sample alone.
 template <class T, class F>
 void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
     const T *xs = x.data(), *outs = estimate.output.data();
     for_each_run(x, estimate, [&](Index, Index first, Index last, const Decoded<T>& decoded) {
         auto each = f;  // of this thread, so that nothing it holds may change under the loop
-        for (Index i = first; i < last; ++i) each(i, decoded.x0(xs[i], outs[i]), decoded.eps(xs[i], outs[i]));
+        const Decoded<T> own = decoded;
+        ITO_ELEMENTWISE
+        for (Index i = first; i < last; ++i) each(i, own.x0(xs[i], outs[i]), own.eps(xs[i], outs[i]));
     });
 }
 

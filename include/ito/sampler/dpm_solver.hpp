@@ -107,14 +107,13 @@ struct DpmSolverMultistep {
         const T wz = static_cast<T>(w.z);
         const bool data = data_prediction;
         T *xs = x.data(), *m0s = newest.data();
-        const T *m1s = use > 1 ? state.outputs[0].data() : nullptr, *m2s = use > 2 ? state.outputs[1].data() : nullptr;
+        // Outputs that do not count have weight zero and x in their place: a loop without branches.
+        const T *m1s = use > 1 ? state.outputs[0].data() : xs, *m2s = use > 2 ? state.outputs[1].data() : xs;
         for_each_element(x, estimate, w.z != 0, noise_of, interval, [=](Index i, T x0, T eps, T z) {
             const T m0 = data ? x0 : from_x0 ? (xs[i] - alpha * x0) * per_sigma : eps;
-            T next = wx * xs[i] + w0 * m0;
-            if (m1s) next += w1 * m1s[i];
-            if (m2s) next += w2 * m2s[i];
+            const T next = wx * xs[i] + w0 * m0 + w1 * m1s[i] + w2 * m2s[i] + wz * z;
             m0s[i] = m0;
-            xs[i] = next + wz * z;
+            xs[i] = next;
         });
         state.outputs[1] = std::move(state.outputs[0]);
         state.outputs[0] = std::move(newest);

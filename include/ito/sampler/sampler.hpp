@@ -66,11 +66,17 @@ void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, bool nois
     } else if constexpr (PiecewiseNoiseOf<Z, T>) {
         const Index size = x.size() / std::max<Index>(1, x.rank() ? x.dim(0) : 1);
         for_each_run(x, estimate, [&](Index sample, Index first, Index last, const Decoded<T>& decoded) {
+            for (Index i = first; i < last; i += 64 / static_cast<Index>(sizeof(T))) {  // wanted when the noise is made
+                __builtin_prefetch(xs + i);
+                __builtin_prefetch(outs + i);
+            }
             alignas(64) std::array<T, 2048> z;
             noise.piece(std::span<T>(z).first(static_cast<std::size_t>(last - first)), sample, static_cast<std::size_t>(first - sample * size), interval);
             auto each = f;
-            for (Index i = first; i < last; ++i)
-                each(i, decoded.x0(xs[i], outs[i]), decoded.eps(xs[i], outs[i]), z[static_cast<std::size_t>(i - first)]);
+            const Decoded<T> own = decoded;
+            const T* zs = z.data() - first;
+            ITO_ELEMENTWISE
+            for (Index i = first; i < last; ++i) each(i, own.x0(xs[i], outs[i]), own.eps(xs[i], outs[i]), zs[i]);
         });
     } else {
         Tensor<T> z(x.shape());
