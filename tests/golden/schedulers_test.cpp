@@ -162,7 +162,7 @@ void run_case(const nlohmann::json& test, const SafeTensors& file) {
         sigmas.push_back(ratio(i.from));
         if (middles && i.to.sigma > 0) {  // asked again between the levels, at the time where the schedule has the ratio
             const auto* dpm2 = std::get_if<Dpm2>(&sampler);
-            const double end = dpm2 ? AncestralStep(i.from, i.to, dpm2->eta).down : i.to.sigma;
+            const double end = dpm2 && dpm2->reference_rounding ? AncestralStep::in_single(i.from, i.to).down : i.to.sigma;
             times.push_back(time_of_ratio(config.schedule(), std::sqrt(i.from.sigma * end)));
             sigmas.push_back(i.to.sigma);
         }

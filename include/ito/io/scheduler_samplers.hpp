@@ -231,7 +231,7 @@ inline AnySampler scheduler_sampler(const SchedulerOptions& o, ClassMask bit, co
         case euler_ancestral_class: return EulerAncestral{};
         case lms_class: return Lms{};
         case dpm2_class: return Dpm2{};
-        case dpm2_ancestral_class: return Dpm2{.churn = {}, .eta = 1};
+        case dpm2_ancestral_class: return Dpm2{.churn = {}, .eta = 1, .reference_rounding = true};
         case dpm_sde_class: return DpmppSde{};
         case sde_ve_class: return PredictorCorrector{ReverseDiffusion{}, Langevin{o.snr, o.correct_steps, true}};
         case sde_vp_class: return EulerMaruyama<ContinuousVp>{{o.beta_min, o.beta_max}, true, true};

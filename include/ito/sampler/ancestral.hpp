@@ -20,6 +20,17 @@ struct AncestralStep {
         up = std::min(ratio, eta * ratio * std::sqrt(std::max(0.0, 1 - left * left)));
         down = std::sqrt(std::max(0.0, ratio * ratio - up * up));
     }
+
+    /// With eta = 1 in single precision, as diffusers tabulates it: down is the difference of nearly equal squares where the
+    /// step is long.
+    static AncestralStep in_single(const NoiseLevel& from, const NoiseLevel& to) {
+        const auto s = static_cast<float>(from.sigma / from.alpha), next = static_cast<float>(to.sigma / to.alpha);
+        const float up = std::sqrt(next * next * (s * s - next * next) / (s * s));
+        AncestralStep step(from, to, 1);
+        step.up = static_cast<double>(up);
+        step.down = static_cast<double>(std::sqrt(std::max(0.0f, next * next - up * up)));
+        return step;
+    }
 };
 
 /// The weights of a method that asks twice in a step, linear in all that it sees:

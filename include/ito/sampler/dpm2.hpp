@@ -17,6 +17,7 @@ struct Dpm2 {
     Churn churn{};
     double eta = 0;
     double noise = 1;  // s_noise of the ancestral part
+    bool reference_rounding = false;  // of an ancestral part with eta = 1: see AncestralStep::in_single
 
     template <class T>
     using State = NoState;
@@ -38,7 +39,7 @@ struct Dpm2 {
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void advance(Tensor<T>& x, const Tensor<T>& start, const NoiseLevel& from, const Interval& interval, D& denoise, Z& noise_of) const {
         const NoiseLevel& to = interval.to;
-        const AncestralStep part(from, to, eta);
+        const AncestralStep part = reference_rounding ? AncestralStep::in_single(from, to) : AncestralStep(from, to, eta);
         const double s = from.sigma / from.alpha, fresh = to.alpha * part.up * noise;
         if (part.down == 0) return detail::one_stage(x, start, from, interval, 0, to.alpha, fresh, denoise, noise_of);
         const NoiseLevel middle = level_between(from, to, std::sqrt(s * part.down));
