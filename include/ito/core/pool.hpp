@@ -105,9 +105,31 @@ class MemoryPool {
     std::size_t cached_ = 0;
 };
 
+/// The pool as an allocator, for what a computation makes anew in every step: malloc is asked in the first one only.
+template <class T>
+struct PoolAllocator {
+    using value_type = T;
+
+    PoolAllocator() = default;
+    template <class U>
+    PoolAllocator(const PoolAllocator<U>&) {}
+
+    T* allocate(std::size_t count) {
+        if (count > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_alloc();
+        return static_cast<T*>(MemoryPool::instance().take(count * sizeof(T)));
+    }
+    void deallocate(T* block, std::size_t count) noexcept { MemoryPool::instance().give(block, count * sizeof(T)); }
+
+    friend bool operator==(const PoolAllocator&, const PoolAllocator&) { return true; }
+};
+
 }  // namespace ito::detail
 
 namespace ito {
+
+/// A vector whose memory comes from the pool that tensors use.
+template <class T>
+using PooledVector = std::vector<T, detail::PoolAllocator<T>>;
 
 /// Gives the memory that released tensors left for reuse back to the system.
 inline void release_cached_memory() { detail::MemoryPool::instance().trim(); }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "ito/core/error.hpp"
 
@@ -78,9 +79,15 @@ class Shape {
     int rank_ = 0;
 };
 
+namespace detail {
+[[noreturn, gnu::noinline, gnu::cold]] inline void shapes_differ(std::string_view name, const Shape& expected, const Shape& got) {
+    throw ShapeError(std::string(name) + ": expected " + expected.str() + ", got " + got.str());
+}
+}  // namespace detail
+
 /// Throws ShapeError "NAME: expected [..], got [..]" unless the two agree.
-inline void require_shape(const std::string& name, const Shape& expected, const Shape& got) {
-    if (!(expected == got)) throw ShapeError(name + ": expected " + expected.str() + ", got " + got.str());
+inline void require_shape(std::string_view name, const Shape& expected, const Shape& got) {
+    if (!(expected == got)) detail::shapes_differ(name, expected, got);
 }
 
 }  // namespace ito

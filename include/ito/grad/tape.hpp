@@ -26,7 +26,8 @@ class Var {
     Var() = default;
 
     /// A constant that no tape knows.
-    Var(Tensor<T> value) : value_(std::make_shared<const Tensor<T>>(std::move(value))) {}
+    Var(Tensor<T> value)
+        : value_(std::allocate_shared<Tensor<T>>(detail::PoolAllocator<Tensor<T>>(), std::move(value))) {}
 
     const Tensor<T>& operator*() const { return *value_; }
     const Tensor<T>* operator->() const { return value_.get(); }

@@ -48,21 +48,17 @@ class SafeTensorsWriter {
         std::stable_sort(order.begin(), order.end(),
                          [](const Entry* a, const Entry* b) { return dtype_bytes(a->dtype) > dtype_bytes(b->dtype); });
 
-        nlohmann::ordered_json header = nlohmann::ordered_json::object();
-        if (!metadata.empty()) header["__metadata__"] = metadata;
         std::uint64_t offset = 0;
-        std::string text;
+        std::string text = "{";
         try {
-            // Each entry is written out on its own: an ordered_json looks a key up by walking all of them.
-            text = header.dump();
-            text.pop_back();
+            // Put together by hand but for the quoting: keys keep this order, and a header of thousands of entries is quick.
+            const auto quoted = [](std::string_view words) { return nlohmann::json(words).dump(); };
+            if (!metadata.empty()) text += quoted("__metadata__") + ":" + nlohmann::json(metadata).dump();
             for (const Entry* entry : order) {
-                const nlohmann::ordered_json facts = {
-                    {"dtype", dtype_name(entry->dtype)},
-                    {"shape", std::vector<Index>(entry->shape.begin(), entry->shape.end())},
-                    {"data_offsets", {offset, offset + entry->bytes.size()}}};
                 if (text.size() > 1) text += ',';
-                text += nlohmann::ordered_json(entry->name).dump() + ":" + facts.dump();
+                text += quoted(entry->name) + ":{\"dtype\":" + quoted(dtype_name(entry->dtype)) + ",\"shape\":[";
+                for (int axis = 0; axis < entry->shape.rank(); ++axis) text += (axis ? "," : "") + std::to_string(entry->shape[axis]);
+                text += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + entry->bytes.size()) + "]}";
                 offset += entry->bytes.size();
             }
             text += "}";

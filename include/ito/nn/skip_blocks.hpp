@@ -58,7 +58,7 @@ struct SkipDownBlock {
     }
 
     /// image [N, H, W, 3] is halved where the level halves.
-    Var<T> operator()(Var<T> x, const Var<T>& time, std::vector<Var<T>>& skips, Var<T>& image) const {
+    Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips, Var<T>& image) const {
         for (std::size_t i = 0; i < resnets.size(); ++i) {
             x = resnets[i](x, time);
             if (!attentions.empty()) x = attentions[i](x);
@@ -107,7 +107,7 @@ struct SkipUpBlock {
     }
 
     /// image [N, H / 2, W / 2, 3], or empty before the first level that adds to it, becomes [N, H, W, 3].
-    Var<T> operator()(Var<T> x, const Var<T>& time, std::vector<Var<T>>& skips, Var<T>& image) const {
+    Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips, Var<T>& image) const {
         for (const auto& resnet : resnets) {
             x = resnet(ops::concat(x, skips.back()), time);
             skips.pop_back();

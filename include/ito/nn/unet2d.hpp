@@ -223,7 +223,7 @@ Var<T> UNet2D<T>::project_times(std::span<const T> times, Tape<T>* tape) const {
     if (config_.time_embedding_type == "positional")
         return constant(ops::sinusoidal_embedding(times, config_.block_out_channels[0], config_.flip_sin_to_cos, config_.freq_shift));
     if (config_.time_embedding_type == "fourier") return constant(ops::fourier_embedding(times, time_frequencies_->weight.value, false));
-    std::vector<Index> indices(times.size());
+    PooledVector<Index> indices(times.size());
     std::transform(times.begin(), times.end(), indices.begin(), [](T t) { return static_cast<Index>(t); });
     return (*time_table_)(indices, tape);
 }
@@ -238,7 +238,7 @@ Var<T> UNet2D<T>::operator()(const Var<T>& x, std::span<const T> times, std::spa
     if (!has_classes && !labels.empty()) throw ArgumentError("class labels for a network without classes");
     if (class_table_) return forward(x, times, (*class_table_)(labels, x.tape()));
     if (!class_embedding_) return forward(x, times, {});
-    const std::vector<T> label_times(labels.begin(), labels.end());
+    const PooledVector<T> label_times(labels.begin(), labels.end());
     return forward(x, times, (*class_embedding_)(project_times(label_times, x.tape())));
 }
 
@@ -267,7 +267,7 @@ Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T
     if (class_embedding) time = ops::add(time, class_embedding);
     time = ops::activate(time, activation_named(config_.act_fn));
 
-    std::vector<Var<T>> skips;
+    PooledVector<Var<T>> skips;
     Var<T> image = config_.center_input_sample ? ops::scale(x, T(2), T(-1)) : x, h = conv_in_(image);
     const auto run = [&](const auto& block) {
         if constexpr (requires { block.skip_conv; }) h = block(h, time, skips, image);

@@ -176,7 +176,7 @@ struct DownBlock {
     std::optional<Downsample<T>> downsample;
     std::optional<ResnetBlock<T>> resnet_downsample;
 
-    Var<T> operator()(Var<T> x, const Var<T>& time, std::vector<Var<T>>& skips) const {
+    Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips) const {
         for (std::size_t i = 0; i < resnets.size(); ++i) {
             x = resnets[i](x, time);
             if (!attentions.empty()) x = attentions[i](x);
@@ -222,7 +222,7 @@ struct UpBlock {
     std::optional<Upsample<T>> upsample;
     std::optional<ResnetBlock<T>> resnet_upsample;
 
-    Var<T> operator()(Var<T> x, const Var<T>& time, std::vector<Var<T>>& skips) const {
+    Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips) const {
         for (std::size_t i = 0; i < resnets.size(); ++i) {
             x = resnets[i](ops::concat(x, skips.back()), time);
             skips.pop_back();

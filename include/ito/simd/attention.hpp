@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "ito/core/shape.hpp"
 #include "ito/simd/gemm_transposed.hpp"
@@ -112,7 +111,7 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
         PackedMatrix keys, values;  // [width, count], [count, value_width]
     };
     const Index key_blocks = blocks_of(s.keys, key_block), query_blocks = blocks_of(s.queries, query_block);
-    std::vector<Block> blocks(static_cast<std::size_t>(s.samples * s.heads * key_blocks));
+    PooledVector<Block> blocks(static_cast<std::size_t>(s.samples * s.heads * key_blocks));
     parallel_for(s.samples * s.heads * key_blocks, 1, [&](Index begin, Index end) {
         for (Index piece = begin; piece < end; ++piece) {
             const Index first = piece % key_blocks * key_block, head = piece / key_blocks % s.heads, n = piece / key_blocks / s.heads;
@@ -169,7 +168,7 @@ inline void attention_gradient(const AttentionShape& s, const float* q, const fl
     parallel_for(s.samples * s.heads, 1, [&](Index begin, Index end) {
         Rows queries(query_block, s.width), gradients(query_block, s.value_width), to_queries(query_block, s.width);
         Rows p(query_block, key_blocks * key_block), ds(query_block, key_blocks * key_block);
-        std::vector<Block> blocks(static_cast<std::size_t>(key_blocks));
+        PooledVector<Block> blocks(static_cast<std::size_t>(key_blocks));
         for (Index piece = begin; piece < end; ++piece) {
             const Index head = piece % s.heads, n = piece / s.heads;
             for (Index b = 0; b < key_blocks; ++b) {

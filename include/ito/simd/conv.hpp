@@ -86,8 +86,8 @@ class PixelClass {
     ConvShape shape_;
     Index row_, column_;
     Index height_, width_;
-    std::vector<Offset> taps_;
-    std::vector<Index> weight_rows_;
+    PooledVector<Offset> taps_;
+    PooledVector<Index> weight_rows_;
 };
 
 /// With so few channels a tap is over before its loop has begun: the taps are copied side by side and become one.

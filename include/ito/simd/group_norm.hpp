@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <vector>
-
 #include "ito/core/shape.hpp"
 #include "ito/simd/activation.hpp"
 
@@ -92,7 +90,7 @@ void affine_gradient_sums(Activation activation, const T* x, Index rows, Index c
     };
     if (activation == Activation::silu) return all_columns([](Vector<T> v, Vector<T> g) { return multiply(g, silu_slope(v)); });
     if (activation != Activation::none) {
-        std::vector<T> argument(static_cast<std::size_t>(channels));
+        Tensor<T> argument({channels});
         for (Index r = 0; r < rows; ++r) {
             affine_rows(Activation::none, x + r * channels, 1, channels, slope, shift, argument.data());
             multiply_by_slope(activation, argument.data(), channels, dy + r * channels);

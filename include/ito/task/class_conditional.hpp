@@ -23,7 +23,7 @@ struct ClassConditional {
     /// Throws ArgumentError for guidance without labels or a null class, or for another number of labels; ShapeError for x
     /// that does not fit the network.
     Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const {
-        return (*this)(x, std::vector<NoiseLevel>(static_cast<std::size_t>(x.dim(0)), level));
+        return (*this)(x, PooledVector<NoiseLevel>(static_cast<std::size_t>(x.dim(0)), level));
     }
 
     /// The same with sample k at levels[k].
@@ -34,9 +34,9 @@ struct ClassConditional {
         const bool guided = guidance != 1;
         if (guided && (null_class < 0 || labels.empty()))
             throw ArgumentError("guidance needs class labels and a network that was trained with a null class");
-        std::vector<Index> classes = labels;
+        PooledVector<Index> classes(labels.begin(), labels.end());
         if (guided) classes.insert(classes.begin(), n, null_class);
-        std::vector<T> times;
+        PooledVector<T> times;
         for (int half = 0; half < (guided ? 2 : 1); ++half)
             for (const NoiseLevel& level : levels) times.push_back(static_cast<T>(level.time));
         const Var<T> said = unet(Var<T>(guided ? twice(x) : x), times, classes);

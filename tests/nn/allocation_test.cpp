@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// What a denoising step asks of malloc: nothing, once the pool has seen a step.
+#include "catch.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "ito/nn/initialize.hpp"
+#include "ito/sampler/ddim.hpp"
+#include "ito/sampler/sample.hpp"
+#include "ito/schedule/betas.hpp"
+#include "ito/schedule/steps.hpp"
+#include "ito/task/class_conditional.hpp"
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+void* counted(std::size_t size, std::size_t alignment) {
+    ++allocations;
+    void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    if (!block) throw std::bad_alloc();
+    return block;
+}
+
+}  // namespace
+
+// Not inline, or g++ takes malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) { return counted(size, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) { return counted(size, static_cast<std::size_t>(alignment)); }
+[[gnu::noinline]] void operator delete(void* block) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
+[[gnu::noinline]] void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+
+using namespace ito;
+
+TEST_CASE("a denoising step allocates nothing after the first") {
+    if (!detail::pool_caches) return;  // address sanitizer wants to see every release
+    nn::UNet2DConfig config;
+    config.in_channels = config.out_channels = 2;
+    config.block_out_channels = {8, 16};
+    config.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
+    config.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
+    config.norm_num_groups = 4;
+    config.num_class_embeds = 4;
+    nn::UNet2D<float> unet(config);
+    nn::initialize(unet, 1);
+    const Index batch = GENERATE(1, 3);
+    const ClassConditional<float> network{unet, std::vector<Index>(static_cast<std::size_t>(batch), 1), 2.0, 3};
+    const Steps steps = trailing(DiscreteSchedule(linear_betas<float>(100)), 6);
+
+    // Alone: how many threads hold a piece of scratch at once is chance, and the pool learns the largest number late.
+    ThreadPool one(1);
+    const ThreadPool::Scope scope(one);
+    long before = 0;
+    std::vector<long> made;
+    made.reserve(16);
+    sample<float>(Denoiser{network, Reading{.clip = 1}}, Ddim{.eta = 1}, steps, {batch, 16, 16, 2}, {.seed = 1}, [&](const auto&) {
+        const long now = allocations.load();
+        made.push_back(now - before);
+        before = now;
+    });
+    REQUIRE(made.size() == 6);
+    for (std::size_t step = 2; step < made.size(); ++step) CHECK(made[step] == 0);
+}
