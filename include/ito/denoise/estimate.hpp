@@ -66,11 +66,12 @@ void for_each_run(const Tensor<T>& x, const Estimate<T>& estimate, F&& f) {
     });
 }
 
-// Of a loop over elements that touches element i of any array in turn i only, so that arrays may be the same.
-#if defined(__clang__)
-#define ITO_ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
-#else
+// Of a loop over elements that touches element i of any array in turn i only, so that arrays may be the same. Clang would
+// warn where it cannot vectorise what f does.
+#if defined(__GNUC__) && !defined(__clang__)
 #define ITO_ELEMENTWISE _Pragma("GCC ivdep")
+#else
+#define ITO_ELEMENTWISE
 #endif
 
 /// Calls f(i, x0, eps) once for every element i of x, in parallel; f may touch element i of any tensors. An element's
