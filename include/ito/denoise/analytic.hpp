@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <Eigen/Eigenvalues>
+#include <Eigen/Core>
 
 #include "ito/core/parallel.hpp"
 #include "ito/core/random.hpp"
@@ -18,6 +18,40 @@
 #include "ito/schedule/level.hpp"
 
 namespace ito {
+
+namespace detail {
+
+/// Turns a symmetric matrix into a diagonal one and gives the axes, in columns: plane rotations that make one pair of
+/// elements zero after another (Jacobi; Golub and Van Loan 2013, section 8.5). Eigen's solver would cost every program
+/// that includes this seconds to compile.
+inline Eigen::MatrixXd diagonalise(Eigen::MatrixXd& a) {
+    const Index n = a.rows();
+    Eigen::MatrixXd axes = Eigen::MatrixXd::Identity(n, n);
+    for (int sweep = 0; sweep < 60; ++sweep) {
+        double beside = 0, on = 0;
+        for (Index i = 0; i < n; ++i)
+            for (Index j = 0; j <= i; ++j) (i == j ? on : beside) += a(i, j) * a(i, j);
+        if (!(beside > 1e-40 * on)) break;
+        for (Index p = 0; p < n; ++p)
+            for (Index q = p + 1; q < n; ++q) {
+                if (a(p, q) == 0) continue;
+                const double ratio = (a(q, q) - a(p, p)) / (2 * a(p, q));
+                const double t = (ratio < 0 ? -1 : 1) / (std::abs(ratio) + std::hypot(1.0, ratio));
+                const double c = 1 / std::hypot(1.0, t), s = t * c;
+                const auto rotate = [c, s](double& u, double& v) {
+                    const double old = u;
+                    u = c * old - s * v;
+                    v = s * old + c * v;
+                };
+                for (Index k = 0; k < n; ++k) rotate(a(k, p), a(k, q));
+                for (Index k = 0; k < n; ++k) rotate(a(p, k), a(q, k));
+                for (Index k = 0; k < n; ++k) rotate(axes(k, p), axes(k, q));
+            }
+    }
+    return axes;
+}
+
+}  // namespace detail
 
 /// Data whose diffusion is known in closed form: a mixture of normal distributions in D dimensions. At every level
 /// x = alpha x0 + sigma eps is again such a mixture, so the best denoiser, the score, the density and (for one normal
@@ -39,8 +73,9 @@ class GaussianMixture {
         static Component of_covariance(double weight, const Eigen::VectorXd& mean, const Eigen::MatrixXd& covariance) {
             if (covariance.rows() != mean.size() || covariance.cols() != mean.size())
                 throw ArgumentError("a covariance that does not fit its mean");
-            const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);
-            return {weight, mean, solver.eigenvalues(), solver.eigenvectors()};
+            Eigen::MatrixXd diagonal = covariance;
+            Eigen::MatrixXd axes = detail::diagonalise(diagonal);
+            return {weight, mean, diagonal.diagonal(), std::move(axes)};
         }
     };
 
@@ -137,11 +172,14 @@ class GaussianMixture {
         Eigen::MatrixXd result = Eigen::MatrixXd::Zero(dimension(), dimension());
         for (std::size_t c = 0; c < components_.size(); ++c) {
             const Component& component = components_[c];
-            const Eigen::MatrixXd spreads = spread(c, level).matrix().asDiagonal();
+            const Eigen::ArrayXd spreads = spread(c, level);
             const Eigen::VectorXd away = level.alpha * component.mean - middle;
-            const Eigen::MatrixXd turned =
-                component.axes.size() ? Eigen::MatrixXd(component.axes * spreads * component.axes.transpose()) : spreads;
-            result += component.weight * (turned + away * away.transpose());
+            for (Index i = 0; i < dimension(); ++i)
+                for (Index j = 0; j < dimension(); ++j) {
+                    double sum = component.axes.size() == 0 && i == j ? spreads[i] : 0.0;
+                    for (Index k = 0; k < component.axes.cols(); ++k) sum += component.axes(i, k) * spreads[k] * component.axes(j, k);
+                    result(i, j) += component.weight * (sum + away[i] * away[j]);
+                }
         }
         return result;
     }
