@@ -132,45 +132,41 @@ inline void on_circle(double radius, std::uint32_t b, double& first, double& sec
     second = radius * std::bit_cast<double>((sine ^ changed) ^ negative_sine);
 }
 
+/// Normals of `double_lanes` counters from `block` on, in double precision: enough at a time for the compiler to
+/// vectorise. Never inlined, because compilers contract to fused multiply-adds differently from place to place.
+inline constexpr std::size_t double_lanes = 16;
+[[gnu::noinline]] inline void normal_blocks_in_double(const RandomKey& key, std::uint32_t block,
+                                                      std::array<double, 4 * double_lanes>& normals) {
+    std::array<std::uint32_t, double_lanes> c0, c1, c2, c3;
+    for (std::size_t i = 0; i < double_lanes; ++i) {
+        const auto c = key.counter(block + static_cast<std::uint32_t>(i));
+        c0[i] = c[0], c1[i] = c[1], c2[i] = c[2], c3[i] = c[3];
+    }
+    auto k = key.philox_key();
+    for (int round = 0; round < 10; ++round, Philox::next_round(k))
+        for (std::size_t i = 0; i < double_lanes; ++i) Philox::round(c0[i], c1[i], c2[i], c3[i], k[0], k[1]);
+    Eigen::Array<double, double_lanes, 2> radius;
+    for (std::size_t i = 0; i < double_lanes; ++i) {
+        radius(static_cast<Eigen::Index>(i), 0) = squared_radius(c0[i]);
+        radius(static_cast<Eigen::Index>(i), 1) = squared_radius(c2[i]);
+    }
+    radius = radius.sqrt();
+    for (std::size_t i = 0; i < double_lanes; ++i) {
+        const auto row = static_cast<Eigen::Index>(i);
+        on_circle(radius(row, 0), c1[i], normals[4 * i], normals[4 * i + 1]);
+        on_circle(radius(row, 1), c3[i], normals[4 * i + 2], normals[4 * i + 3]);
+    }
+}
+
 /// Normals in double precision.
 template <class T>
 void fill_normal_in_double(std::span<T> out, const RandomKey& key, std::size_t first) {
-    constexpr std::size_t lanes = 64;  // counters at a time, so that the compiler can vectorise
-    std::array<std::uint32_t, lanes> c0, c1, c2, c3;
-    Eigen::Array<double, lanes, 2> radius;
-    std::array<T, 4 * lanes> normals;
-    std::size_t start = 0;
-    for (; start + 4 * lanes <= out.size(); start += 4 * lanes) {
-        const auto first_block = static_cast<std::uint32_t>((first + start) / 4);
-        for (std::size_t i = 0; i < lanes; ++i) {
-            const auto c = key.counter(first_block + static_cast<std::uint32_t>(i));
-            c0[i] = c[0], c1[i] = c[1], c2[i] = c[2], c3[i] = c[3];
-        }
-        auto k = key.philox_key();
-        for (int round = 0; round < 10; ++round, Philox::next_round(k))
-            for (std::size_t i = 0; i < lanes; ++i) Philox::round(c0[i], c1[i], c2[i], c3[i], k[0], k[1]);
-        for (std::size_t i = 0; i < lanes; ++i) {
-            radius(i, 0) = squared_radius(c0[i]);
-            radius(i, 1) = squared_radius(c2[i]);
-        }
-        radius = radius.sqrt();
-        for (std::size_t i = 0; i < lanes; ++i) {
-            double n0, n1, n2, n3;
-            on_circle(radius(i, 0), c1[i], n0, n1);
-            on_circle(radius(i, 1), c3[i], n2, n3);
-            normals[4 * i] = static_cast<T>(n0);
-            normals[4 * i + 1] = static_cast<T>(n1);
-            normals[4 * i + 2] = static_cast<T>(n2);
-            normals[4 * i + 3] = static_cast<T>(n3);
-        }
-        std::copy(normals.begin(), normals.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
-    }
-    for (; start < out.size(); start += 2) {  // the rest, and small samples, pair by pair
-        const auto r = key.numbers(static_cast<std::uint32_t>((first + start) / 4));
-        double n0, n1;
-        on_circle(std::sqrt(squared_radius(r[start % 4])), r[start % 4 + 1], n0, n1);
-        out[start] = static_cast<T>(n0);
-        if (start + 1 < out.size()) out[start + 1] = static_cast<T>(n1);
+    std::array<double, 4 * double_lanes> normals;
+    for (std::size_t start = 0; start < out.size(); start += normals.size()) {
+        normal_blocks_in_double(key, static_cast<std::uint32_t>((first + start) / 4), normals);
+        const std::size_t count = std::min(normals.size(), out.size() - start);
+        std::transform(normals.begin(), normals.begin() + static_cast<std::ptrdiff_t>(count),
+                       out.begin() + static_cast<std::ptrdiff_t>(start), [](double n) { return static_cast<T>(n); });
     }
 }
 

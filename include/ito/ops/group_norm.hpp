@@ -58,9 +58,9 @@ class NormFactors {
 
 /// Mean and inverse deviation of every group, repeated over its channels. Every strip has its own mean and squared
 /// distances from it, and these are put together in double (Chan, Golub and LeVeque 1979): one pass over memory, and
-/// nothing is lost where the mean is far larger than the deviation.
+/// nothing is lost where the mean is far larger than the deviation. Returns the means before they were rounded, [N, groups].
 template <class T>
-void find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& factors) {
+Tensor<double> find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& factors) {
     Tensor<double> moments({s.samples, s.count, s.groups, 2});
     s.for_each([&](Index n, Index strip, Index offset, Index rows) {
         Tensor<T> means({s.channels}), squares({s.channels});
@@ -79,6 +79,7 @@ void find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& f
             *to++ = apart;
         }
     });
+    Tensor<double> exact({s.samples, s.groups});
     parallel_for(s.samples * s.groups, 64, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
             const Index n = i / s.groups, group = i % s.groups;
@@ -91,10 +92,12 @@ void find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& f
                 apart += strip[1] + d * d * count * more / (count + more);
                 count += more;
             }
+            exact[i] = mean;
             std::fill_n(factors.mean(n) + group * s.width(), s.width(), static_cast<T>(mean));
             std::fill_n(factors.inverse(n) + group * s.width(), s.width(), static_cast<T>(1 / std::sqrt(apart / count + epsilon)));
         }
     });
+    return exact;
 }
 
 }  // namespace detail
@@ -117,13 +120,15 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
 
     const Profile::Timer timer("group norm", x.shape());
     detail::NormFactors<T> factors(n, channels);
-    detail::find_moments(strips, x->data(), how.epsilon, factors);
+    const Tensor<double> means = detail::find_moments(strips, x->data(), how.epsilon, factors);
     for (Index i = 0; i < n; ++i) {
         const T* scales = scale_shift ? scale_shift->data() + i * 2 * channels : nullptr;
         for (Index c = 0; c < channels; ++c) {
             const T scale = scales ? T(1) + scales[c] : T(1), offset = scales ? scales[channels + c] : T(0);
             factors.slope(i)[c] = gamma.value[c] * scale * factors.inverse(i)[c];
-            factors.shift(i)[c] = beta.value[c] * scale + offset - factors.mean(i)[c] * factors.slope(i)[c];
+            // In double, so that x = mean gives 0 to one rounding, however far the mean is from 0.
+            const double of_mean = means[i * how.groups + c / strips.width()] * static_cast<double>(factors.slope(i)[c]);
+            factors.shift(i)[c] = static_cast<T>(static_cast<double>(beta.value[c] * scale + offset) - of_mean);
         }
     }
     Tensor<T> y(x.shape());

@@ -25,17 +25,23 @@ ITO_SIMD_INLINE void strip_moments(const T* x, Index rows, Index channels, Index
     const auto at = [=](Index r, int i) __attribute__((always_inline)) {
         return load_part(x + r * channels + i * width<T>, N > 1 ? width<T> : count);
     };
-    Vector<T> total[N], apart[N];
-    unrolled<N>([&](auto i) __attribute__((always_inline)) { total[i] = apart[i] = broadcast(T(0)); });
+    const Vector<T> per_row = broadcast(T(1) / static_cast<T>(rows));
+    Vector<T> total[N], apart[N], rest[N];
+    unrolled<N>([&](auto i) __attribute__((always_inline)) { total[i] = apart[i] = rest[i] = broadcast(T(0)); });
     for (Index r = 0; r < rows; ++r)
         unrolled<N>([&](auto i) __attribute__((always_inline)) { total[i] = add(total[i], at(r, i)); });
-    unrolled<N>([&](auto i) __attribute__((always_inline)) { total[i] = multiply(total[i], broadcast(T(1) / static_cast<T>(rows))); });
+    unrolled<N>([&](auto i) __attribute__((always_inline)) { total[i] = multiply(total[i], per_row); });
     for (Index r = 0; r < rows; ++r)
         unrolled<N>([&](auto i) __attribute__((always_inline)) {
             const Vector<T> d = subtract(at(r, i), total[i]);
             apart[i] = multiply_add(d, d, apart[i]);
+            rest[i] = add(rest[i], d);
         });
     unrolled<N>([&](auto i) __attribute__((always_inline)) {
+        // What the rounding of the first sum left over, which counts where the mean is far larger than the deviation.
+        const Vector<T> left = multiply(rest[i], per_row);
+        apart[i] = negative_multiply_add(left, rest[i], apart[i]);
+        total[i] = add(total[i], left);
         store_part(total[i], mean + i * width<T>, N > 1 ? width<T> : count);
         store_part(apart[i], squares + i * width<T>, N > 1 ? width<T> : count);
     });
