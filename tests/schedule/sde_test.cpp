@@ -125,6 +125,19 @@ TEST_CASE("the cosine schedule is an SDE") {
     for (const double t : {0.1, 0.5, 0.9}) CHECK(std::pow(diffusion(cosine, t), 2) == Approx(-2 * drift(cosine, t)).epsilon(1e-6));
 }
 
+TEST_CASE("a discrete schedule becomes a smooth SDE in log-SNR") {
+    const DiscreteSchedule discrete(linear_betas<double>(1000));
+    const UniformLogSnr smooth(discrete);
+    check_sde(smooth);
+    CHECK(level_at(smooth, 0).time == Approx(0).margin(1e-9));
+    CHECK(level_at(smooth, 1).time == Approx(999));
+    const NoiseLevel middle = level_at(smooth, 0.4), same = level_at(discrete, middle.time);
+    CHECK(middle.alpha == Approx(same.alpha));
+    CHECK(log_snr(middle) == Approx(0.6 * log_snr(discrete.level(0)) + 0.4 * log_snr(discrete.level(999))));
+    CHECK_THROWS_AS(UniformLogSnr(RectifiedFlow{}), ArgumentError);
+    CHECK_THROWS_AS(UniformLogSnr(ContinuousVe{}), ArgumentError);
+}
+
 TEST_CASE("rectified flow has straight lines, also where alpha is zero") {
     for (const double t : {0.1, 0.5, 1.0}) {
         CHECK(flow_rates(RectifiedFlow{}, t).of_x0 == Approx(-1));

@@ -19,7 +19,8 @@ namespace ito {
 /// sees the same path: with more steps it follows the same trajectory more closely. Sample k's path depends on the seed
 /// and first_sample + k alone. Nothing is kept between calls: a virtual tree (Li et al., "Scalable gradients for
 /// stochastic differential equations", 2020, section 4) finds W by bridges between halves in log u, and linearly between
-/// neighbours less than 1e-6 apart. As NoiseOf it gives the increment over an interval divided by its deviation.
+/// neighbours less than 1e-6 apart. As NoiseOf it gives the increment over an interval divided by its deviation; draws
+/// beside the step's own are white noise.
 struct BrownianPath {
     std::uint64_t seed = 0;
     std::uint64_t first_sample = 0;
@@ -28,6 +29,7 @@ struct BrownianPath {
     /// sigma / alpha from 1.2e-7 (or exactly 0) up.
     template <class T>
     void operator()(Tensor<T>& z, const Interval& interval) const {
+        if (interval.draw > 0) return WhiteNoise{seed, first_sample}(z, interval);
         const double gained = ratio(interval.to) - ratio(interval.from);
         if (!std::isfinite(gained)) return for_each_sample(z, [&](std::span<T> row, std::uint64_t sample) {
             fill_normal(row, key(sample, beyond));  // what comes later outweighs all before

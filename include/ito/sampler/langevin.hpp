@@ -17,12 +17,6 @@ namespace ito {
 
 namespace detail {
 
-/// Names a draw of noise beside the interval's own one; j counts from 1.
-inline Interval extra_draw(Interval interval, Index j) {
-    interval.index += j * interval.count;
-    return interval;
-}
-
 /// Rows of squared length, for x [N, ...].
 template <class T>
 std::vector<double> squared_norms(const Tensor<T>& x) {
@@ -36,14 +30,16 @@ std::vector<double> squared_norms(const Tensor<T>& x) {
     return norms;
 }
 
-/// One step with sizes(score, z) -> one e a sample.
+/// Step j, counted from 1, with sizes(score, z) -> one e a sample.
 template <class T, class D, class Z, class Sizes>
 void langevin_step(Tensor<T>& x, const Interval& interval, Index j, D& denoise, Z& noise, Sizes&& sizes) {
     if (interval.from.sigma == 0) throw ArgumentError("Langevin dynamics without noise (sigma = 0)");
     const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
     Tensor<T> score = estimated_eps(x, estimate), z(x.shape());
     score.array() *= static_cast<T>(-1 / interval.from.sigma);
-    noise(z, extra_draw(interval, j));
+    Interval beside = interval;
+    beside.draw = j;
+    noise(z, std::as_const(beside));
     const std::vector<double> e = sizes(std::as_const(score), std::as_const(z));
     const Index rows = x.rank() ? x.dim(0) : 1, size = rows ? x.size() / rows : 0;
     for (Index k = 0; k < rows; ++k) {

@@ -22,6 +22,7 @@ struct ReverseDiffusion {
 
     template <class T, DenoiserOf<T> D, NoiseOf<T> Z>
     void step(Tensor<T>& x, NoState&, const Interval& interval, D& denoise, Z& noise) const {
+        require_noise(interval);
         const Estimate<T> estimate = denoise(std::as_const(x), interval.from);
         const auto [alpha, variance] = transition(interval);
         const T of_x = static_cast<T>(2 - alpha), of_eps = static_cast<T>(-variance / interval.from.sigma);
@@ -32,15 +33,9 @@ struct ReverseDiffusion {
     template <class T, NoiseOf<T> Z>
     static void advance(Tensor<T>& x, const Estimate<T>& estimate, T of_x, T of_eps, double of_z, const Interval& interval, Z& noise) {
         T* out = x.data();
-        if (of_z == 0) {
-            for_each_element(x, estimate, [=](Index i, T, T eps) { out[i] = of_x * out[i] + of_eps * eps; });
-            return;
-        }
-        Tensor<T> z(x.shape());
-        noise(z, interval);
-        const T* zs = z.data();
         const T deviation = static_cast<T>(of_z);
-        for_each_element(x, estimate, [=](Index i, T, T eps) { out[i] = of_x * out[i] + of_eps * eps + deviation * zs[i]; });
+        for_each_element(x, estimate, of_z != 0, noise, interval,
+                         [=](Index i, T, T eps, T z) { out[i] = of_x * out[i] + of_eps * eps + deviation * z; });
     }
 };
 

@@ -33,7 +33,8 @@ struct WhiteNoise {
     /// Elements first, first + 1, .. of sample k of the batch; `first` must be a multiple of 4.
     template <class T>
     void piece(std::span<T> z, Index k, std::size_t first, const Interval& interval) const {
-        RandomKey key{seed, first_sample + static_cast<std::uint64_t>(k), static_cast<std::uint32_t>(interval.index), Stream::step};
+        const auto index = static_cast<std::uint32_t>(interval.index + interval.draw * interval.count);
+        RandomKey key{seed, first_sample + static_cast<std::uint64_t>(k), index, Stream::step};
         fill_normal(z, key, first);
         if (interval.share >= 1) return;
         const T along = static_cast<T>(std::sqrt(interval.share)), across = static_cast<T>(std::sqrt(1 - interval.share));
@@ -48,7 +49,7 @@ struct WhiteNoise {
 };
 
 /// Anything that fills z with the noise of an interval, N(0, 1) for each element. A sampler asks at most once for a step
-/// and once for its first part.
+/// and once for its first part, and once for each further draw, independent of all others.
 template <class Z, class T>
 concept NoiseOf = requires(Z& noise, Tensor<T>& z, const Interval& interval) { noise(z, interval); };
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "ito/schedule/sigmas.hpp"
@@ -74,6 +75,34 @@ struct BasicCosine {
     }
 };
 using ContinuousCosine = BasicCosine<double>;
+
+/// A variance-preserving schedule with its time changed so that log-SNR falls linearly over [0, 1], from that of `first_time`
+/// to that of its last time: smooth where a DiscreteSchedule has a corner at every integer, as solvers that choose their
+/// steps want it. Networks are told the schedule's own times.
+template <Schedule S>
+class UniformLogSnr {
+  public:
+    /// Throws ArgumentError unless alpha^2 + sigma^2 = 1 and neither is zero at either end.
+    explicit UniformLogSnr(S schedule, double first_time = 0) : schedule_(std::move(schedule)) {
+        const NoiseLevel first = level_at(schedule_, first_time), last = level_at(schedule_, schedule_.last_time());
+        for (const NoiseLevel& level : {first, last})
+            if (!(level.alpha > 0 && level.sigma > 0) || std::abs(std::hypot(level.alpha, level.sigma) - 1) > 1e-6)
+                throw ArgumentError("uniform log-SNR needs a variance-preserving schedule with signal and noise at both ends");
+        start_ = half_log_snr(first);
+        rate_ = half_log_snr(last) - start_;
+    }
+
+    double alpha(double t) const { return 1 / std::sqrt(1 + std::exp(-2 * (start_ + rate_ * t))); }
+    double sigma(double t) const { return 1 / std::sqrt(1 + std::exp(2 * (start_ + rate_ * t))); }
+    double drift(double t) const { return rate_ * sigma(t) * sigma(t); }
+    double diffusion(double t) const { return sigma(t) * std::sqrt(-2 * rate_); }
+    double last_time() const { return 1; }
+    double label(double t) const { return level_at(schedule_, time_of_ratio(schedule_, std::exp(-start_ - rate_ * t))).time; }
+
+  private:
+    S schedule_;
+    double start_ = 0, rate_ = 0;
+};
 
 /// The geometric noise levels of Song and Ermon, "Generative modeling by estimating gradients of the data distribution"
 /// (2019, NCSN v1: 10 levels from 1 to 0.01) and "Improved techniques for training score-based generative models" (2020,

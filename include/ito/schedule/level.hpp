@@ -65,6 +65,8 @@ struct Interval {
     /// Where only the first part of step `index` is meant, how much of the signal-to-noise ratio that the step gains
     /// lies in it: what noise needs to know to be that of one path.
     double share = 1;
+    /// Which of the draws beside the step's own noise is meant (0: that noise), for correctors and the like.
+    Index draw = 0;
 };
 
 /// The part of a step up to a level within it.

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+// Critically-damped Langevin diffusion: its moments, its targets, and its samplers on data whose score is known.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+#include <Eigen/Cholesky>
+
+#include "catch.hpp"
+#include "ito/sampler/critically_damped.hpp"
+#include "ito/sampler/likelihood.hpp"
+#include "ito/sampler/sample.hpp"
+
+using namespace ito;
+
+namespace {
+
+const CriticallyDamped sde;
+
+/// d/dt of the covariance (Lyapunov's equation) of the forward SDE.
+PhaseCovariance slope(const PhaseCovariance& s, double t) {
+    const double b = sde.beta(t), m = b / sde.mass, f = sde.friction() * m;
+    return {2 * m * s.xv, m * s.vv - b * s.xx - f * s.xv, -2 * b * s.xv - 2 * f * s.vv + 2 * sde.friction() * b};
+}
+
+/// By RK4.
+PhaseCovariance integrated(PhaseCovariance s, double from, double to, int steps) {
+    const double h = (to - from) / steps;
+    const auto plus = [](const PhaseCovariance& a, const PhaseCovariance& d, double w) {
+        return PhaseCovariance{a.xx + w * d.xx, a.xv + w * d.xv, a.vv + w * d.vv};
+    };
+    for (int i = 0; i < steps; ++i) {
+        const double t = from + i * h;
+        const auto k1 = slope(s, t), k2 = slope(plus(s, k1, h / 2), t + h / 2), k3 = slope(plus(s, k2, h / 2), t + h / 2),
+                   k4 = slope(plus(s, k3, h), t + h);
+        s = plus(plus(plus(plus(s, k1, h / 6), k2, h / 3), k3, h / 3), k4, h / 6);
+    }
+    return s;
+}
+
+/// A mixture of normal distributions of positions; velocities start from N(0, gamma M). Its score of v is exact.
+struct Exact {
+    std::vector<double> weights{1}, means{0.7};
+    double variance = 0.16;
+
+    struct At {
+        double density = 0, score = 0;
+    };
+    At at(double x, double v, double t) const {
+        const PhaseMap a = sde.mean(sde.total_beta(0, t));
+        const PhaseCovariance s = sde.covariance(t, variance, sde.initial_variance());
+        const double det = s.xx * s.vv - s.xv * s.xv;
+        std::vector<double> logs, scores;
+        for (std::size_t c = 0; c < weights.size(); ++c) {
+            const double dx = x - a.xx * means[c], dv = v - a.vx * means[c];
+            logs.push_back(std::log(weights[c]) - (s.vv * dx * dx - 2 * s.xv * dx * dv + s.xx * dv * dv) / (2 * det));
+            scores.push_back(-(s.xx * dv - s.xv * dx) / det);
+        }
+        const double largest = *std::max_element(logs.begin(), logs.end());
+        At result;
+        for (std::size_t c = 0; c < logs.size(); ++c) {
+            result.density += std::exp(logs[c] - largest);
+            result.score += std::exp(logs[c] - largest) * scores[c];
+        }
+        result.score /= result.density;
+        result.density *= std::exp(largest) / (2 * std::numbers::pi * std::sqrt(det));
+        return result;
+    }
+    template <class T>
+    Estimate<T> operator()(const Tensor<T>& z, const NoiseLevel& level) const {
+        Estimate<T> estimate;
+        const Index channels = z.dim(-1) / 2, rows = z.size() / (2 * channels);
+        estimate.output = Tensor<T>(z.shape().with(-1, channels));
+        for (Index r = 0; r < rows; ++r)
+            for (Index c = 0; c < channels; ++c)
+                estimate.output[r * channels + c] = static_cast<T>(at(z[2 * r * channels + c], z[(2 * r + 1) * channels + c], level.time).score);
+        return estimate;
+    }
+};
+
+/// Runs a sampler on one-dimensional data and gives mean and covariance of (x, v) that follow from it exactly: a step is
+/// affine in z and its noise.
+struct PhaseMoments {
+    double x = 0, v = 0;
+    PhaseCovariance s{1, 0, sde.mass};
+};
+
+template <class S>
+PhaseMoments moments_of(const S& sampler, const Steps& steps, PhaseMoments now = {}) {
+    Exact score;
+    for (const Interval& interval : steps.intervals) {
+        const auto run = [&](double x, double v, int which) {
+            int draw = 0;
+            auto noise = [&](Tensor<double>& w, const Interval&) {
+                for (double& e : w) e = draw++ == which ? 1 : 0;
+            };
+            NoState none;
+            Tensor<double> z = Tensor<double>::from({1, 2}, {x, v});
+            sampler.step(z, none, interval, score, noise);
+            return std::pair(z[0], z[1]);
+        };
+        const auto o = run(0, 0, -1), ex = run(1, 0, -1), ev = run(0, 1, -1);
+        const double xx = ex.first - o.first, vx = ex.second - o.second, xv = ev.first - o.first, vv = ev.second - o.second;
+        PhaseMoments next{o.first + xx * now.x + xv * now.v, o.second + vx * now.x + vv * now.v, {}};
+        next.s.xx = xx * xx * now.s.xx + 2 * xx * xv * now.s.xv + xv * xv * now.s.vv;
+        next.s.xv = xx * vx * now.s.xx + (xx * vv + xv * vx) * now.s.xv + xv * vv * now.s.vv;
+        next.s.vv = vx * vx * now.s.xx + 2 * vx * vv * now.s.xv + vv * vv * now.s.vv;
+        for (int j = 0; j < 4; ++j) {
+            const auto n = run(0, 0, j);
+            const double nx = n.first - o.first, nv = n.second - o.second;
+            next.s.xx += nx * nx, next.s.xv += nx * nv, next.s.vv += nv * nv;
+        }
+        now = next;
+    }
+    return now;
+}
+
+double distance(const PhaseMoments& got) {
+    return std::abs(got.x - 0.7) + std::abs(got.s.xx - 0.16);
+}
+
+std::vector<double> positions(const Tensor<double>& z) {
+    std::vector<double> xs;
+    for (Index k = 0; k < z.dim(0); ++k) xs.push_back(z(k, 0));
+    return xs;
+}
+
+}  // namespace
+
+TEST_CASE("the moments of critically-damped diffusion are exact") {
+    const PhaseCovariance a = sde.hybrid_covariance(0.3), b = sde.hybrid_covariance(1);
+    CHECK(a.xx == Approx(0.85935691).margin(1e-7 * 0.5));
+    CHECK(a.xv == Approx(0.04685030).margin(1e-7 * 0.5));
+    CHECK(a.vv == Approx(0.23427789).margin(1e-7 * 0.5));
+    CHECK(b.xx == Approx(0.99998397).margin(1e-7 * 0.5));
+    CHECK(b.xv == Approx(7.08e-6).margin(1e-7 * 0.5));
+    CHECK(b.vv == Approx(0.24999688).margin(1e-7 * 0.5));
+    CHECK(score_factor(a) == Approx(2.077374).epsilon(1e-6));
+
+    for (const double t : {0.01, 0.3, 1.0}) {
+        const PhaseCovariance numeric = integrated({0.16, 0, 0.01}, 0, t, 2000), exact = sde.covariance(t, 0.16, 0.01);
+        CHECK(exact.xx == Approx(numeric.xx).epsilon(1e-10));
+        CHECK(exact.xv == Approx(numeric.xv).epsilon(1e-10).margin(1e-13));
+        CHECK(exact.vv == Approx(numeric.vv).epsilon(1e-10));
+    }
+    // Where t is small the published form loses everything: xx is (4 B / Gamma)^3 / 6 to first order.
+    CHECK(sde.covariance(1e-7, 0, 0).xx == Approx(std::pow(16e-7, 3) / 6).epsilon(1e-5));
+    CriticallyDamped growing{.beta_0 = 1, .beta_1 = 6};
+    CHECK(growing.covariance(1, 0, 0.01).xx == Approx(sde.covariance(1, 0, 0.01).xx));
+    CHECK(growing.total_beta(0.5, 1) == Approx(0.5 + 6 * 0.375));
+}
+
+TEST_CASE("the moments of critically-damped diffusion are those of the simulated SDE") {
+    constexpr int paths = 100000, steps = 100;
+    const double last = 0.3, dt = last / steps;
+    Tensor<double> x({paths}), v({paths}), w({paths});
+    fill_normal(x, 1, 0, 0, Stream::initial);
+    fill_normal(v, 1, 0, 1, Stream::initial);
+    x.array() = 0.7 + 0.4 * x.array();
+    v.array() *= std::sqrt(sde.initial_variance());
+    for (int i = 0; i < steps; ++i) {  // the scheme of order 2 in the drift, so that its own error stays below the statistical one
+        const double b = sde.beta_0, m = b / sde.mass, f = sde.friction() * m;
+        fill_normal(w, 1, 0, static_cast<std::uint32_t>(i));
+        const Eigen::ArrayXd kick = std::sqrt(2 * sde.friction() * b * dt) * w.array();
+        const Eigen::ArrayXd ax = m * v.array(), av = -b * x.array() - f * v.array();
+        const Eigen::ArrayXd x1 = x.array() + dt * ax, v1 = v.array() + dt * av + kick;
+        x.array() += dt / 2 * (ax + m * v1);
+        v.array() += dt / 2 * (av - b * x1 - f * v1) + kick;
+    }
+    const PhaseCovariance s = sde.covariance(last, 0.16, sde.initial_variance());
+    const PhaseMap a = sde.mean(sde.total_beta(0, last));
+    const double n = paths, mx = x.array().mean(), mv = v.array().mean();
+    CHECK(std::abs(mx - a.xx * 0.7) < 5 * std::sqrt(s.xx / n));
+    CHECK(std::abs(mv - a.vx * 0.7) < 5 * std::sqrt(s.vv / n));
+    CHECK(std::abs((x.array() - mx).square().mean() - s.xx) < 5 * s.xx * std::sqrt(2 / n));
+    CHECK(std::abs((v.array() - mv).square().mean() - s.vv) < 5 * s.vv * std::sqrt(2 / n));
+    CHECK(std::abs(((x.array() - mx) * (v.array() - mv)).mean() - s.xv) < 5 * std::sqrt((s.xx * s.vv + s.xv * s.xv) / n));
+}
+
+TEST_CASE("targets are scores of the kernels and networks are read back to them") {
+    for (const bool mixed : {false, true}) {
+        const PhaseReading reading{sde, mixed};
+        const std::vector<double> times{0.05, 0.6};
+        const Tensor<double> x0 = Tensor<double>::from({2, 1}, {0.7, -0.2}), eps = Tensor<double>::from({2, 2}, {0.3, -1.1, 0.8, 0.5});
+        const PhaseExample<double> hybrid = hybrid_example<double>(reading, x0, eps, times);
+        for (std::size_t k = 0; k < 2; ++k) {
+            const Exact kernel{{1}, {x0[static_cast<Index>(k)]}, 0};  // given x0, velocities averaged over
+            const double x = hybrid.z(static_cast<Index>(k), 0), v = hybrid.z(static_cast<Index>(k), 1), h = 1e-5;
+            const double numeric = (std::log(kernel.at(x, v + h, times[k]).density) - std::log(kernel.at(x, v - h, times[k]).density)) / (2 * h);
+            // A network that says its target has the kernel's score.
+            auto network = [&](const Tensor<double>& z, const NoiseLevel&) {
+                Tensor<double> said({z.dim(0), 1});
+                said[0] = hybrid.target[static_cast<Index>(k)];
+                return said;
+            };
+            VelocityScore read{network, reading};
+            const Tensor<double> score = read(Tensor<double>::from({1, 2}, {x, v}), level_at(sde, times[k])).output;
+            CHECK(score[0] == Approx(numeric).epsilon(1e-6));
+            CHECK(score[0] == Approx(kernel.at(x, v, times[k]).score).epsilon(1e-9));
+        }
+        // Hybrid and denoising score matching have one expected target: fit a line in z to each.
+        constexpr Index n = 200000;
+        Tensor<double> data({n, 1}), v0({n, 1}), noise({n, 2});
+        fill_normal(data, 1, 0, 0, Stream::data);
+        fill_normal(v0, 2, 0, 0, Stream::data);
+        fill_normal(noise, 3, 0, 0, Stream::noise);
+        v0.array() *= std::sqrt(sde.initial_variance());
+        const std::vector<double> at(n, 0.2);
+        const auto fit = [&](const PhaseExample<double>& example) -> Eigen::Vector2d {
+            const Eigen::MatrixXd z = example.z.matrix();
+            const Eigen::VectorXd y = example.target.matrix();
+            return (z.transpose() * z).ldlt().solve(z.transpose() * y);
+        };
+        const Eigen::Vector2d one = fit(hybrid_example<double>(reading, data, noise, at)), other = fit(denoising_example<double>(reading, data, v0, noise, at));
+        CHECK((one - other).norm() < 0.03);
+        const Exact normal{{1}, {0}, 1};
+        const double ell = score_factor(sde.hybrid_covariance(0.2)), share = mixed ? 1 / (ell * sde.hybrid_covariance(0.2).vv) : 0;
+        CHECK(one[0] == Approx(-normal.at(1, 0, 0.2).score / ell).margin(0.02));
+        CHECK(one[1] == Approx(-normal.at(0, 1, 0.2).score / ell - share).margin(0.02));
+    }
+}
+
+TEST_CASE("samplers of critically-damped diffusion converge to the data") {
+    const auto error = [](const auto& sampler, int count) { return distance(moments_of(sampler, phase_steps(sde, count, 1, 1e-5))); };
+    const auto order = [&](const auto& sampler, int count) { return std::log2(error(sampler, count) / error(sampler, 2 * count)); };
+    CHECK(error(PhaseEulerMaruyama{}, 4000) < 2e-2);
+    CHECK(error(Sscs{}, 4000) < 2e-3);
+    CHECK(error(PhaseFlow{sde, tableaux::classic4}, 400) < 1e-3);
+    CHECK(order(PhaseEulerMaruyama{}, 1000) == Approx(1).margin(0.2));
+    CHECK(order(Sscs{}, 500) == Approx(1).margin(0.2));
+    for (const int count : {10, 15, 20}) {  // where evaluations are few
+        CAPTURE(count, error(Sscs{}, count), error(PhaseEulerMaruyama{}, count));
+        CHECK(error(Sscs{}, count) < 0.7 * error(PhaseEulerMaruyama{}, count));
+    }
+    const Steps quadratic = phase_steps(sde, 4, 2);
+    CHECK(quadratic.count() == 5);
+    CHECK(quadratic.intervals[1].from.time == Approx(0.001 + 0.999 * 0.5625));
+    CHECK(quadratic.intervals[4].to.time == 0);
+    CHECK_THROWS_AS(phase_steps(sde, 0), ArgumentError);
+}
+
+TEST_CASE("SSCS is ahead of Euler-Maruyama at equal evaluations on a mixture") {
+    Exact score{{0.5, 0.5}, {-1, 1}, 0.01};
+    // Average distance between quantiles of the samples and of the data.
+    const auto error = [&](const auto& sampler, Index count) {
+        constexpr Index n = 10000;
+        using S = std::decay_t<decltype(sampler)>;
+        Sampling<double, S> sampling(sampler, phase_steps(sde, count), initial_phase<double>(sde, {n, 2}, 1));
+        WhiteNoise noise{1};
+        sampling.run(score, noise);
+        std::vector<double> got = positions(sampling.x()), exact;
+        Tensor<double> normals({n});
+        fill_normal(normals, 5);
+        for (Index k = 0; k < n; ++k) exact.push_back((k % 2 ? -1 : 1) + 0.1 * normals[k]);
+        std::sort(got.begin(), got.end());
+        std::sort(exact.begin(), exact.end());
+        double total = 0;
+        for (std::size_t k = 0; k < got.size(); ++k) total += std::abs(got[k] - exact[k]) / n;
+        return total;
+    };
+    for (const Index count : {30, 40}) {
+        const double sscs = error(Sscs{}, count), em = error(PhaseEulerMaruyama{}, count);
+        CAPTURE(count, sscs, em);
+        CHECK(sscs < 0.8 * em);
+    }
+}
+
+TEST_CASE("100,000 samples of critically-damped diffusion have the moments that follow from the steps") {
+    const auto check = [](const auto& sampler) {
+        const Steps steps = phase_steps(sde, 25, 2);
+        using S = std::decay_t<decltype(sampler)>;
+        Sampling<double, S> sampling(sampler, steps, initial_phase<double>(sde, {1000, 200}, 1));
+        Exact score;
+        WhiteNoise noise{1};
+        sampling.run(score, noise);
+        const auto [x, v] = split_phase(sampling.x());
+        const PhaseMoments expected = moments_of(sampler, steps);
+        const double n = 1e5, mean = x.array().mean(), variance = (x.array() - mean).square().mean();
+        CHECK(std::abs(mean - expected.x) < 5 * std::sqrt(expected.s.xx / n));
+        CHECK(std::abs(variance - expected.s.xx) < 5 * expected.s.xx * std::sqrt(2 / n));
+        CHECK(std::abs((v.array() - v.array().mean()).square().mean() - expected.s.vv) < 5 * expected.s.vv * std::sqrt(2 / n));
+    };
+    check(Sscs{});
+    check(PhaseEulerMaruyama{});
+    check(PhaseFlow{sde, tableaux::heun});
+}
+
+TEST_CASE("the flow of critically-damped diffusion is a round trip and gives the likelihood") {
+    Exact score{{0.3, 0.7}, {-1, 1}, 0.04};
+    PhaseVelocity<Exact> velocity(sde, score);
+    const Tensor<double> z = Tensor<double>::from({3, 2}, {0.9, 0.1, -1.2, 0, -0.7, -0.15});
+    const auto code = integrate_adaptively<double>(velocity, z, 1e-5, 1, fine_steps(1e-7));
+    const auto back = integrate_adaptively<double>(velocity, code.x, 1, 1e-5, fine_steps(1e-7));
+    for (Index i = 0; i < z.size(); ++i) CHECK(back.x[i] == Approx(z[i]).margin(1e-3));
+    const auto prior = [](const Tensor<double>& end) { return phase_log_density(sde, end); };
+    const auto nats = log_likelihood<double>(exact_divergence<double>(velocity, z.shape()), z, 1e-5, 1, prior, fine_steps(1e-7)).nats;
+    // What is left of the data in the prior at t = 1 is 0.003 of the position.
+    for (Index k = 0; k < 3; ++k) CHECK(nats[static_cast<std::size_t>(k)] == Approx(std::log(score.at(z(k, 0), z(k, 1), 1e-5).density)).margin(2e-2));
+    const auto exact = [&](const Tensor<double>& end) {
+        std::vector<double> result;
+        for (Index k = 0; k < 3; ++k) result.push_back(std::log(score.at(end(k, 0), end(k, 1), 1).density));
+        return result;
+    };
+    const auto precise = log_likelihood<double>(exact_divergence<double>(velocity, z.shape()), z, 1e-5, 1, exact, fine_steps(1e-7)).nats;
+    for (Index k = 0; k < 3; ++k) CHECK(precise[static_cast<std::size_t>(k)] == Approx(std::log(score.at(z(k, 0), z(k, 1), 1e-5).density)).margin(1e-4));
+}
+
+TEST_CASE("phases are joined and split and refused where they do not fit") {
+    const Tensor<float> x = Tensor<float>::from({2, 2}, {1, 2, 3, 4}), v = Tensor<float>::from({2, 2}, {5, 6, 7, 8});
+    const Tensor<float> z = join_phase(x, v);
+    CHECK(z(1, 1) == 4);
+    CHECK(z(1, 2) == 7);
+    CHECK(split_phase(z).second(0, 1) == 6);
+    CHECK_THROWS_AS(join_phase(x, z), ShapeError);
+    CHECK_THROWS_AS(split_phase(Tensor<float>::zeros({2, 3})), ShapeError);
+    CHECK_THROWS_AS(initial_phase<float>(sde, {2, 3}, 1), ArgumentError);
+    const Tensor<float> many = initial_phase<float>(sde, {20000, 2}, 1), one = initial_phase<float>(sde, {1, 2}, 1, 7);
+    CHECK(many(7, 1) == one(0, 1));
+    CHECK(many.matrix().col(1).squaredNorm() / 20000 == Approx(sde.mass).epsilon(0.05));
+    const std::vector<double> times{0.5};
+    CHECK_THROWS_AS(hybrid_example<float>(PhaseReading{}, x, z, times), ShapeError);
+    CHECK_THROWS_AS(denoising_example<float>(PhaseReading{}, x, z, z, times), ShapeError);
+}
