@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -38,7 +37,7 @@ struct TapeDivergence {
             labels.push_back(static_cast<T>(level.time));
             of_x.push_back(rates.of_x0 * decode.x0_of_x + rates.of_eps * decode.eps_of_x);
             of_out.push_back(rates.of_x0 * decode.x0_of_out + rates.of_eps * decode.eps_of_out);
-            scales.push_back(reading.scaled_input ? 1 / std::hypot(level.alpha, level.sigma) : 1);
+            scales.push_back(1 / reading.input_scale(level));
             const Index row = static_cast<Index>(k) * size;
             for (Index i = row; i < row + size; ++i) shown[i] = static_cast<T>(scales[k] * static_cast<double>(x[i]));
         }
