@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// Mean and covariance of 100,000 samples of a mixture in the plane, within their statistical error.
+#include <array>
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+#include "catch.hpp"
+#include "ito/denoise/analytic.hpp"
+#include "ito/sampler/dpm2.hpp"
+#include "ito/sampler/dpm_solver.hpp"
+#include "ito/sampler/dpm_solver_singlestep.hpp"
+#include "ito/sampler/dpmpp_sde.hpp"
+#include "ito/sampler/heun.hpp"
+#include "ito/sampler/lms.hpp"
+#include "ito/sampler/sample.hpp"
+
+using namespace ito;
+
+namespace {
+
+struct Blob {
+    double weight;
+    std::array<double, 2> mean, variance;
+};
+constexpr std::array<Blob, 2> blobs{{{0.4, {-1, 0.5}, {0.09, 0.3}}, {0.6, {0.8, -0.2}, {0.2, 0.05}}}};
+
+GaussianMixture target() {
+    std::vector<GaussianMixture::Component> parts;
+    for (const Blob& b : blobs)
+        parts.push_back({b.weight, Eigen::Vector2d(b.mean[0], b.mean[1]), Eigen::Vector2d(b.variance[0], b.variance[1]), {}});
+    return GaussianMixture(parts);
+}
+
+/// The same denoiser as the mixture's own in plain arithmetic: there are 1e8 questions.
+struct Fast {
+    template <class T>
+    Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& l) const {
+        Tensor<T> out(x.shape());
+        parallel_for(x.dim(0), 4096, [&](Index begin, Index end) {
+            for (Index k = begin; k < end; ++k) {
+                std::array<double, 2> log_share{};
+                std::array<std::array<double, 2>, 2> means{};
+                for (std::size_t c = 0; c < 2; ++c) {
+                    log_share[c] = std::log(blobs[c].weight);
+                    for (std::size_t i = 0; i < 2; ++i) {
+                        const double v = l.alpha * l.alpha * blobs[c].variance[i] + l.sigma * l.sigma;
+                        const double away = static_cast<double>(x[2 * k + static_cast<Index>(i)]) - l.alpha * blobs[c].mean[i];
+                        log_share[c] -= 0.5 * (away * away / v + std::log(v));
+                        means[c][i] = blobs[c].mean[i] + l.alpha * blobs[c].variance[i] / v * away;
+                    }
+                }
+                const double share = 1 / (1 + std::exp(log_share[1] - log_share[0]));
+                for (std::size_t i = 0; i < 2; ++i)
+                    out[2 * k + static_cast<Index>(i)] = static_cast<T>(share * means[0][i] + (1 - share) * means[1][i]);
+            }
+        });
+        return out;
+    }
+};
+
+NoiseLevel at(double lambda) { return level_of_ratio(-lambda, std::exp(-lambda)); }
+
+template <class S>
+void check(const char* name, const S& sampler, Index count) {
+    INFO(name);
+    std::vector<NoiseLevel> levels;
+    for (Index i = 0; i <= count; ++i) levels.push_back(at(-3 + 6 * static_cast<double>(i) / static_cast<double>(count)));
+    constexpr Index n = 100000;
+    const GaussianMixture exact = target();
+    Fast network;
+    Denoiser denoise{network, Reading{.prediction = Prediction::sample}};
+    WhiteNoise noise{21, 0};
+    Sampling<float, S> sampling(sampler, steps_between(levels), exact.draw<float>(n, 33, levels.front()));
+    sampling.run(denoise, noise);
+    const Tensor<float>& x = sampling.x();
+
+    std::array<double, 2> mean{};
+    for (Index k = 0; k < n; ++k)
+        for (std::size_t i = 0; i < 2; ++i) mean[i] += static_cast<double>(x[2 * k + static_cast<Index>(i)]) / n;
+    const Eigen::VectorXd expected_mean = exact.mean(levels.back());
+    const Eigen::MatrixXd expected = exact.covariance(levels.back());
+    for (std::size_t i = 0; i < 2; ++i) {
+        const auto row = static_cast<Index>(i);
+        CAPTURE(i);
+        CHECK(std::abs(mean[i] - expected_mean[row]) < 5 * std::sqrt(expected(row, row) / n));
+        for (std::size_t j = 0; j <= i; ++j) {
+            double sum = 0, square = 0;
+            for (Index k = 0; k < n; ++k) {
+                const double product = (static_cast<double>(x[2 * k + static_cast<Index>(i)]) - mean[i]) * (static_cast<double>(x[2 * k + static_cast<Index>(j)]) - mean[j]);
+                sum += product / n;
+                square += product * product / n;
+            }
+            CAPTURE(j);
+            CHECK(std::abs(sum - expected(row, static_cast<Index>(j))) < 5 * std::sqrt((square - sum * sum) / n));
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("the plain denoiser is the mixture's") {
+    const Tensor<double> x = Tensor<double>::from({3, 2}, {0.3, 0.1, -2, 1, 4, -4});
+    CHECK((Fast{}(x, at(-0.4)).array() - target()(x, at(-0.4)).array()).abs().maxCoeff() < 1e-12);
+}
+
+TEST_CASE("a hundred thousand samples have the mean and covariance of the data", "[slow]") {
+    using Solver = DpmSolverMultistep;
+    check("Heun", Heun{}, 80);
+    check("DPM2", Dpm2{}, 80);
+    check("LMS", Lms{}, 80);
+    check("DPM-Solver-fast", DpmSolverFast{.evaluations = 180}, 61);
+    check("DPM-Solver-23", DpmSolverAdaptive{.control = {.relative = 1e-3, .absolute = 1e-3, .whole_batch = true}}, 1);
+    check("2M", Solver{.lower_order_final = false}, 120);
+    check("Heun with churn", Heun{.churn = {.amount = 20, .min = 0.1, .max = 10}}, 120);
+    check("DPM2 ancestral", Dpm2{.eta = 1}, 100);
+    check("2S ancestral", Dpmpp2SAncestral{}, 100);
+    check("2S ancestral, eta 0.5", Dpmpp2SAncestral{.eta = 0.5}, 100);
+    check("SDE", DpmppSde{}, 100);
+    check("2M SDE", Solver{.stochastic = true, .lower_order_final = false}, 150);
+}
