@@ -9,6 +9,8 @@
 #include "ito/denoise/analytic.hpp"
 #include "ito/ops/linear.hpp"
 #include "ito/schedule/continuous.hpp"
+#include "ito/schedule/edm.hpp"
+#include "ito/schedule/rectified_flow.hpp"
 #include "ito/train/score_matching.hpp"
 #include "ito/train/time_resampler.hpp"
 #include "ito/train/times.hpp"
@@ -82,7 +84,7 @@ TEST_CASE("every prediction's loss is least at the exact denoiser, by the known 
     for (const Prediction prediction : {Prediction::epsilon, Prediction::sample, Prediction::v, Prediction::score, Prediction::flow})
         for (const bool scaled : {false, true}) readings.push_back({.prediction = prediction, .scaled_input = scaled});
     for (const Reading& reading : readings)
-        for (const NoiseLevel& level : {NoiseLevel{3, 0.8, 0.6}, edm_level(0.7), flow_level(0.3)}) {
+        for (const NoiseLevel& level : {NoiseLevel{3, 0.8, 0.6}, level_at(Edm{}, 0.7), level_at(RectifiedFlow{}, 0.3)}) {
             CAPTURE(int(reading.prediction), reading.scaled_input, level.alpha, level.sigma);
             const std::vector<NoiseLevel> levels(4, level);
             Line line = optimum(reading, level);
@@ -98,7 +100,7 @@ TEST_CASE("every prediction's loss is least at the exact denoiser, by the known 
             CHECK(value_and_gradient(line, loss)[0] > value);
         }
     // Karras et al. (2022), equation 8: the network's own error is that of x0 times (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
-    const NoiseLevel level = edm_level(0.7);
+    const NoiseLevel level = level_at(Edm{}, 0.7);
     Line line = optimum(edm_reading(0.5), level);
     const auto loss = [&](const Line& net, Tape<double>& tape) {
         return DenoisingLoss(edm_reading(0.5))(net, tape, data.x0, data.eps, std::vector<NoiseLevel>(4, level));
@@ -297,6 +299,4 @@ TEST_CASE("numbers for times are uniform, stratified, and have the quantiles of 
     CHECK(lognormal_quantile(0.5) == Approx(std::exp(-1.2)));
     CHECK(lognormal_quantile(0.5 * std::erfc(-1 / std::numbers::sqrt2)) == Approx(1));
     CHECK(logit_normal_quantile(0.5, 1) == Approx(1 / (1 + std::exp(-1.0))));
-    CHECK(edm_level(0.5).time == Approx(std::log(0.5) / 4));
-    CHECK(flow_level(0.25).alpha == 0.75);
 }

@@ -42,7 +42,7 @@ Var<T> prediction_errors(const Reading& reading, Network&& network, Tape<T>& tap
     return ops::squared_errors(reading.learned_variance ? ops::leading_channels(said, x0.dim(-1)) : said, target);
 }
 
-/// What a network of EDM says: Karras et al. (2022), table 1. Its levels are those of edm_level.
+/// What a network of EDM says: Karras et al. (2022), table 1. Its levels are those of Edm.
 inline Reading edm_reading(double sigma_data = 0.5) {
     return {.prediction = Prediction::edm, .scaled_input = true, .sigma_data = sigma_data};
 }

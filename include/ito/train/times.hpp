@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <span>
-#include <string>
 #include <vector>
 
 #include "ito/core/random.hpp"
-#include "ito/schedule/schedule.hpp"
 
 // Which noise levels a training batch sees: numbers in [0, 1), independent or spread out, mapped by the quantiles of a law.
-//   for (double u : stratified_numbers(batch, seed, part)) levels.push_back(edm_level(lognormal_quantile(u, -1.2, 1.2)));
+//   for (double u : stratified_numbers(batch, seed, part)) levels.push_back(level_at(Edm{}, lognormal_quantile(u)));
 namespace ito {
 
 /// Independent uniform numbers in [0, 1), one a sample; sample k is keyed by first_sample + k.
@@ -57,12 +55,5 @@ inline double logit_normal_quantile(double u, double mean = 0, double deviation 
 inline double lognormal_quantile(double u, double mean = -1.2, double deviation = 1.2) {
     return std::exp(mean + deviation * normal_quantile(u));
 }
-
-/// The level of EDM with this much noise: alpha = 1, and the network is told log(sigma) / 4 (Karras et al. 2022, table 1).
-inline NoiseLevel edm_level(double sigma) { return {std::log(sigma) / 4, 1, sigma}; }
-
-/// The level of rectified flow at time t in [0, 1]: alpha = 1 - t, sigma = t (Liu et al. 2023). The network is told
-/// label_scale t.
-inline NoiseLevel flow_level(double t, double label_scale = 1000) { return {label_scale * t, 1 - t, t}; }
 
 }  // namespace ito
