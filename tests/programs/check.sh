@@ -44,6 +44,9 @@ works "sample --help" "$bin/sample" --help
 grep -q Example out && ok "--help has an example" || bad "--help has an example"
 works "minimal" "$bin/minimal" "$model"
 is_png minimal.png
+works "one_model_every_sampler" "$bin/one_model_every_sampler" --quick --model "$model" --out samplers.png
+is_png samplers.png
+grep -q "^mixture,DPM-Solver++ 2M,16," out && ok "every point is printed" || bad "every point is printed"
 works "two_moons" "$bin/two_moons" --steps 20 --out moons.png
 is_png moons.png
 
