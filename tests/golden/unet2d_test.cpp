@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "golden.hpp"
 
+#include "ito/nn/initialize.hpp"
+
 using namespace ito;
 using namespace ito::test;
 namespace fs = std::filesystem;
@@ -93,4 +95,34 @@ TEST_CASE("a UNet2DModel that ito does not have is refused by name") {
     CHECK_THAT(refused({{"mid_block_type", "UNetMidBlock2DCrossAttn"}}), ContainsSubstring("UNetMidBlock2DCrossAttn"));
     CHECK_THAT(refused({{"time_embedding_type", "learned"}}), ContainsSubstring("num_train_timesteps"));
     CHECK_THAT(refused({{"resnet_time_scale_shift", "spatial"}}), ContainsSubstring("spatial"));
+}
+
+TEST_CASE("class embeddings given as numbers are those of the labels' table") {
+    nn::UNet2DConfig config;
+    config.in_channels = config.out_channels = 2;
+    config.time_embedding_dim = 12;
+    config.down_block_types = {"DownBlock2D"};
+    config.up_block_types = {"UpBlock2D"};
+    config.block_out_channels = {8};
+    config.layers_per_block = 1;
+    config.norm_num_groups = 4;
+    config.num_class_embeds = 5;
+    nn::UNet2D<float> labelled(config);
+    nn::initialize(labelled, 1);
+    config.num_class_embeds.reset();
+    config.class_embed_type = "identity";
+    nn::UNet2D<float> numbers(config);
+    nn::initialize(numbers, 1);  // numbers depend on names alone
+    Tensor<float> table, x({3, 4, 4, 2}), chosen({3, 12});
+    nn::for_each_parameter(labelled, [&](const std::string& name, const Parameter<float>& p) {
+        if (name == "class_embedding.weight") table = p.value;
+    });
+    fill_normal(x, 2);
+    const std::vector<float> times{1, 20, 300};
+    const std::vector<Index> labels{4, 0, 2};
+    for (Index i = 0; i < 3; ++i) chosen.matrix().row(i) = table.matrix().row(labels[static_cast<std::size_t>(i)]);
+    CHECK(relative_error(*numbers(x, times, chosen), *labelled(x, times, labels)) < 1e-6);
+    CHECK_THROWS_AS(numbers(x, times, labels), ArgumentError);
+    CHECK_THROWS_AS(labelled(x, times, chosen), ArgumentError);
+    CHECK_THROWS_AS(numbers(x, times, x), ShapeError);
 }
