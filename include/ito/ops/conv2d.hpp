@@ -71,7 +71,7 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
             Tensor<T> sums({n, out});
             parallel_for(n, 1, [&](Index begin, Index end) {
                 for (Index i = begin; i < end; ++i)
-                    sums.matrix().row(i) = g.matrix().middleRows(i * out_h * out_w, out_h * out_w).colwise().sum();
+                    detail::sum_rows_between<T>(g.matrix(), i * out_h * out_w, (i + 1) * out_h * out_w, sums.data() + i * out);
             });
             tape->add(per_sample, std::move(sums));
         }

@@ -11,31 +11,38 @@ namespace ito::ops::detail {
 
 enum class ConvAlgorithm { direct, winograd2, winograd4 };
 
-/// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for a matrix
-/// product at the points of every tile, for seeing inputs and results at the points, and for reading more weights.
+/// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for seeing inputs
+/// and results at the points, and reads 4 or 1.8 times the weights.
 struct ConvCost {
-    double vectors;            // registers of one pixel's result
     const ConvShape& shape;
+    double vectors;  // registers of one pixel's result
 
     double direct() const {
         const double pixels = static_cast<double>(shape.out_height * shape.out_width);
-        return pixels * vectors * (0.55 * static_cast<double>(shape.depth()) + 4);
+        return products(pixels, static_cast<double>(shape.depth())) + weights(static_cast<double>(shape.depth()));
     }
-    double winograd(Index tile, double a_vector, double bytes_a_cycle) const {
+
+    /// a_vector: cycles to see the pixels of a tile in one register of channels at the points, or back.
+    double winograd(Index tile, double a_vector) const {
         const double points = static_cast<double>((tile + 2) * (tile + 2)), channels = static_cast<double>(shape.channels);
         const double tiles = static_cast<double>(((shape.out_height + tile - 1) / tile) * ((shape.out_width + tile - 1) / tile));
-        const double product = points * vectors * (0.55 * channels + 4), seen = a_vector * (channels / simd::lanes + vectors);
-        return tiles * (product + seen) + points * channels * vectors * simd::lanes * 4 / bytes_a_cycle;
+        return products(tiles * points, channels) + tiles * a_vector * (channels / simd::lanes + vectors) + weights(points * channels);
     }
+
+  private:
+    double products(double rows, double depth) const { return rows * vectors * (0.55 * depth + 4); }
+    /// Memory gives about 6 bytes a cycle; two images share them.
+    double weights(double depth) const { return depth * vectors * simd::lanes * 4 / 12; }
 };
 
-/// The cheapest algorithm for one image. It does not depend on the number of images or threads, so that a sample has the
-/// same bits in any batch; the price is at small images, where a batch would share the weights of a larger tile.
+/// The cheapest algorithm for an image. It does not depend on the number of images or threads, so that a sample has the
+/// same bits in any batch; the price is paid by small images with many channels, where a batch would rather read more
+/// weights than one image does (4x4 pixels and 256 channels on AVX2: a sixth of the layer's time at batch 8).
 inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision precision) {
     const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.step == 1 && s.dilation == 1;
     if (!fits || precision == Precision::exact) return ConvAlgorithm::direct;
-    const ConvCost cost{static_cast<double>((out + simd::lanes - 1) / simd::lanes), s};
-    const double direct = cost.direct(), two = cost.winograd(2, 60, 8), four = cost.winograd(4, 130, 8);
+    const ConvCost cost{s, static_cast<double>((out + simd::lanes - 1) / simd::lanes)};
+    const double direct = cost.direct(), two = cost.winograd(2, 50), four = cost.winograd(4, 120);
     if (direct <= std::min(two, four)) return ConvAlgorithm::direct;
     return two <= four ? ConvAlgorithm::winograd2 : ConvAlgorithm::winograd4;
 }

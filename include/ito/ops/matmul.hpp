@@ -62,11 +62,18 @@ Tensor<T> sum_over_rows(Index rows, const Shape& shape, Work&& work) {
     return total;
 }
 
+/// sums [C] = the sum of rows [begin, end) of x [rows, C], in this thread.
+template <class T>
+void sum_rows_between(const MatrixMap<const T>& x, Index begin, Index end, T* sums) {
+    if constexpr (has_kernels<T>) simd::column_sums(x.data() + begin * x.cols(), end - begin, x.cols(), sums);
+    else ArrayMap<T>(sums, x.cols()) = x.middleRows(begin, end - begin).colwise().sum().transpose().array();
+}
+
 /// [C] sums of the columns of x [rows, C].
 template <class T>
 Tensor<T> column_sums(const MatrixMap<const T>& x) {
     return sum_over_rows<T>(x.rows(), {x.cols()}, [&](Index begin, Index end, Tensor<T>& sum) {
-        sum.matrix() = x.middleRows(begin, end - begin).colwise().sum();
+        sum_rows_between<T>(x, begin, end, sum.data());
     });
 }
 

@@ -98,12 +98,17 @@ inline bool copies_patches(const ConvShape& shape) { return shape.channels < 8 &
 inline void copy_patches(const ConvShape& shape, const PixelClass& pixels, const float* const* a, Index stride, Index count,
                          Tensor<float>& patches, const float** to) {
     if (pixels.taps() < shape.taps()) std::fill_n(patches.data(), patches.size(), 0.0f);
-    for (Index r = 0; r < count; ++r) {
-        float* patch = patches.data() + r * shape.depth();
-        for (Index tap = 0; tap < pixels.taps(); ++tap)
-            std::copy_n(a[tap * stride + r], shape.channels, patch + pixels.weight_rows()[tap]);
-        to[r] = patch;
-    }
+    const Index depth = shape.depth(), taps = pixels.taps();
+    const Index* const weight_rows = pixels.weight_rows();
+    unrolled<8>([&](auto channels) {  // a copy of known length: calling memmove would take longer than copying
+        if (channels != shape.channels) return;
+        for (Index r = 0; r < count; ++r) {
+            float* const patch = patches.data() + r * depth;
+            for (Index tap = 0; tap < taps; ++tap)
+                unrolled<channels>([&](auto c) { patch[weight_rows[tap] + c] = a[tap * stride + r][c]; });
+            to[r] = patch;
+        }
+    });
 }
 
 }  // namespace detail

@@ -82,4 +82,24 @@ inline void transposed_product(const float* x, Index rows, Index channels, const
     }
 }
 
+/// sums [columns] = sums of the columns of x [rows, columns], in this thread: the gradient of a bias.
+inline void column_sums(const float* x, Index rows, Index columns, float* sums) {
+    constexpr int together = 4;
+    Index column = 0;
+    for (; column + together * lanes <= columns; column += together * lanes) {
+        Floats sum[together];
+        unrolled<together>([&](auto v) __attribute__((always_inline)) { sum[v] = broadcast(0); });
+        for (Index row = 0; row < rows; ++row)
+            unrolled<together>([&](auto v) __attribute__((always_inline)) {
+                sum[v] = add(sum[v], load(x + row * columns + column + v * lanes));
+            });
+        unrolled<together>([&](auto v) __attribute__((always_inline)) { store(sum[v], sums + column + v * lanes); });
+    }
+    for (; column < columns; column += lanes) {
+        Floats sum = broadcast(0);
+        for (Index row = 0; row < rows; ++row) sum = add(sum, load_part(x + row * columns + column, columns - column));
+        store_part(sum, sums + column, columns - column);
+    }
+}
+
 }  // namespace ito::simd
