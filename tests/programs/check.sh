@@ -49,6 +49,10 @@ is_png samplers.png
 grep -q "^mixture,DPM-Solver++ 2M,16," out && ok "every point is printed" || bad "every point is printed"
 works "two_moons" "$bin/two_moons" --steps 20 --out moons.png
 is_png moons.png
+works "cld" "$bin/cld" --updates 20 --count 50 --steps 10 --out cld.png
+is_png cld.png
+works "score_sde" "$bin/score_sde" --updates 5 --count 50 --steps 5 --grid 5 --out score_sde.png
+is_png score_sde.png
 
 refused "no model" nowhere "$bin/sample" --model nowhere
 refused "no steps" steps "$bin/sample" --model "$model" --steps 0
@@ -89,6 +93,14 @@ refused "nothing to resume" checkpoint "$bin/train" --data data --out fresh --re
 refused "an empty data folder" empty "$bin/train" --data empty --out fresh "${tiny[@]}"
 refused "no updates" steps "$bin/train" --data data --out fresh --steps 0 "${tiny[@]}"
 refused "groups that do not divide" groups "$bin/train" --data data --out fresh --channels 6,16 --groups 4
+mkdir held_out
+{ printf '\0\0\10\3\0\0\0\2\0\0\0\34\0\0\0\34'; head -c 1568 /dev/zero; } >held_out/t10k-images-idx3-ubyte
+{ printf '\0\0\10\1\0\0\0\2'; head -c 2 /dev/zero; } >held_out/t10k-labels-idx1-ubyte
+works "likelihood" "$bin/likelihood" --model "$model" --data held_out --count 2 --steps 3 --tolerance 1
+grep -q "bits/dim" out && ok "likelihood prints bits per dimension" || bad "likelihood prints bits per dimension"
+refused "likelihood of data without a held-out part" held-out "$bin/likelihood" --model "$model" --data data
+refused "likelihood of nothing" count "$bin/likelihood" --model "$model" --data data --count 0
+refused "no samples of cld" count "$bin/cld" --count 0
 refused "data without a held-out part" held-out "$bin/evaluate" --model "$model" --data data
 
 truncated=broken/unet/diffusion_pytorch_model.safetensors
