@@ -123,8 +123,10 @@ std::map<std::string, std::string> what_is_trained(const Settings& s, const nn::
                                            {"--weight-decay", nlohmann::json(s.weight_decay).dump()},
                                            {"--ema", nlohmann::json(s.ema).dump()},
                                            {"a data set of", data.images.shape().str()}};
-    for (const auto& [key, value] : to_json(network).items()) run["the network's " + key] = value.dump();
-    for (const auto& [key, value] : scheduler.json().items()) run["the schedule's " + key] = value.dump();
+    // Named, because items() refers to what it is called on.
+    const nlohmann::json of_network = to_json(network), of_schedule = scheduler.json();
+    for (const auto& [key, value] : of_network.items()) run["the network's " + key] = value.dump();
+    for (const auto& [key, value] : of_schedule.items()) run["the schedule's " + key] = value.dump();
     return run;
 }
 

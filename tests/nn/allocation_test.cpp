@@ -17,7 +17,7 @@ namespace {
 
 std::atomic<long> allocations{0};
 
-void* counted(std::size_t size, std::size_t alignment) {
+[[maybe_unused]] void* counted(std::size_t size, std::size_t alignment) {
     ++allocations;
     void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (!block) throw std::bad_alloc();
@@ -26,6 +26,7 @@ void* counted(std::size_t size, std::size_t alignment) {
 
 }  // namespace
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers bring their own
 // Not inline, or g++ takes malloc and delete for a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t size) { return counted(size, alignof(std::max_align_t)); }
 [[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) { return counted(size, static_cast<std::size_t>(alignment)); }
@@ -33,6 +34,7 @@ void* counted(std::size_t size, std::size_t alignment) {
 [[gnu::noinline]] void operator delete(void* block, std::size_t) noexcept { std::free(block); }
 [[gnu::noinline]] void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
 [[gnu::noinline]] void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+#endif
 
 using namespace ito;
 

@@ -87,7 +87,7 @@ works "train the other half" "$bin/train" --data data --out halves --steps 8 --f
 same eight/model/unet/diffusion_pytorch_model.safetensors halves/model/unet/diffusion_pytorch_model.safetensors "a resumed run gives the same bits"
 same eight/loss.csv halves/loss.csv "a resumed run gives the same losses"
 refused "a run that is there" --resume "$bin/train" --data data --out whole --steps 6 "${tiny[@]}"
-refused "resuming with another batch" "with --batch 2, not 3" "$bin/train" --data data --out whole --resume --steps 8 "${tiny[@]}" --batch 3
+refused "resuming with another batch" "with --batch 2, not 3" "$bin/train" --data data --out whole --resume --steps 8 "${tiny[@]/#2/3}"
 refused "resuming another prediction" prediction_type "$bin/train" --data data --out whole --resume --steps 8 --prediction epsilon "${tiny[@]}"
 refused "nothing to resume" checkpoint "$bin/train" --data data --out fresh --resume "${tiny[@]}"
 refused "an empty data folder" empty "$bin/train" --data empty --out fresh "${tiny[@]}"

@@ -91,7 +91,7 @@ TEST_CASE("white noise of the first part of a step is that of the whole step's p
     CHECK(first_part(Interval{step.from, {0, 1, 0}}, step.to).share == 0);
 }
 
-TEST_CASE("with more steps a stochastic sampler follows the same trajectory more closely") {
+TEST_CASE("with more steps a stochastic sampler follows the same trajectory more closely", "[slow]") {
     const auto target = GaussianMixture::normal(Eigen::Vector2d(0.7, -0.2), Eigen::Vector2d(0.16, 0.05));
     Denoiser denoise{target, Reading{.prediction = Prediction::sample}};
     BrownianPath path{11, 0};
