@@ -78,7 +78,7 @@ int likelihood(const Settings& s) {
         if (program::interrupted) throw Cancelled("stopped");
         const Index first = b * s.batch, n = std::min(s.batch, count - first);
         const auto key = static_cast<std::uint64_t>(first);
-        const Tensor<float> x = prepare.apply<float>(slice(data, first, n).images);
+        const Tensor<float> x = prepare.apply<float>(slice(data, first, first + n).images);
         const Index dimensions = x.size() / n;
         std::vector<Index> classes;
         if (model.unet.config().num_class_embeds)

@@ -96,7 +96,7 @@ refused "groups that do not divide" groups "$bin/train" --data data --out fresh 
 mkdir held_out
 { printf '\0\0\10\3\0\0\0\2\0\0\0\34\0\0\0\34'; head -c 1568 /dev/zero; } >held_out/t10k-images-idx3-ubyte
 { printf '\0\0\10\1\0\0\0\2'; head -c 2 /dev/zero; } >held_out/t10k-labels-idx1-ubyte
-works "likelihood" "$bin/likelihood" --model "$model" --data held_out --count 2 --steps 3 --tolerance 1
+works "likelihood" "$bin/likelihood" --model "$model" --data held_out --count 2 --batch 1 --steps 3 --tolerance 1
 grep -q "bits/dim" out && ok "likelihood prints bits per dimension" || bad "likelihood prints bits per dimension"
 refused "likelihood of data without a held-out part" held-out "$bin/likelihood" --model "$model" --data data
 refused "likelihood of nothing" count "$bin/likelihood" --model "$model" --data data --count 0
