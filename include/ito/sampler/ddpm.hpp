@@ -53,7 +53,7 @@ struct Ddpm {
         T* out = x.data();
 
         const bool quiet = (interval.to.sigma == 0 && !noisy_end) || (interval.index == interval.count - 1 && quiet_end);
-        if (interval.from.time <= 0 || quiet) {
+        if (interval.from.time == 0 || quiet) {  // times below 0 are those of Edm where sigma < 1
             for_each_element(x, estimate, [=](Index i, T x0, T) { out[i] = of_x0 * x0 + of_x * out[i]; });
             return;
         }
