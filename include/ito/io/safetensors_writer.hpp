@@ -57,7 +57,10 @@ class SafeTensorsWriter {
             for (const Entry* entry : order) {
                 if (text.size() > 1) text += ',';
                 text += quoted(entry->name) + ":{\"dtype\":" + quoted(dtype_name(entry->dtype)) + ",\"shape\":[";
-                for (int axis = 0; axis < entry->shape.rank(); ++axis) text += (axis ? "," : "") + std::to_string(entry->shape[axis]);
+                for (int axis = 0; axis < entry->shape.rank(); ++axis) {  // no sum of strings, which g++ 12 -O3 warns about
+                    if (axis > 0) text += ',';
+                    text += std::to_string(entry->shape[axis]);
+                }
                 text += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + entry->bytes.size()) + "]}";
                 offset += entry->bytes.size();
             }
