@@ -70,3 +70,11 @@ TEST_CASE("threads share the pool") {
     for (auto& thread : threads) thread.join();
     CHECK(good == std::vector<char>(4, 1));
 }
+
+TEST_CASE("more memory than there is is refused with what is needed") {
+    CHECK_THROWS_AS(ito::require_memory("a batch", 1e18), ito::MemoryError);
+    CHECK_THROWS_WITH(ito::require_memory("a batch", 1e18),
+                      ContainsSubstring("a batch needs about 1000000000.0 GB of memory") && ContainsSubstring("are available"));
+    CHECK_NOTHROW(ito::require_memory("a batch", 1e6));
+    CHECK_THROWS_AS(Tensor<float>({Index{1} << 20, Index{1} << 24}), ito::MemoryError);
+}

@@ -36,6 +36,11 @@ struct NumericError : Error {
     using Error::Error;
 };
 
+/// More memory is needed than there is; the text says how much.
+struct MemoryError : Error {
+    using Error::Error;
+};
+
 /// The caller asked to stop; whatever state it holds is complete and can be continued.
 struct Cancelled : Error {
     using Error::Error;

@@ -8,6 +8,8 @@
 #include <new>
 #include <vector>
 
+#include "ito/core/memory.hpp"
+
 namespace ito::detail {
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -36,7 +38,7 @@ class MemoryPool {
         return *pool;
     }
 
-    /// Throws std::bad_alloc.
+    /// Throws MemoryError for more than the system has left, std::bad_alloc where it gives nothing.
     void* take(std::size_t bytes) {
         const Bucket bucket = bucket_of(bytes);
         if (pool_caches) {
@@ -48,6 +50,10 @@ class MemoryPool {
                 cached_ -= bucket.bytes;
                 return block;
             }
+        }
+        if (bytes >= large && static_cast<double>(bytes) > available_memory()) {
+            trim();
+            require_memory("a tensor", static_cast<double>(bytes));
         }
         try {
             return ::operator new(bucket.bytes, std::align_val_t(alignment));
@@ -88,6 +94,8 @@ class MemoryPool {
     }
 
   private:
+    static constexpr std::size_t large = std::size_t{1} << 28;
+
     struct Bucket {
         std::size_t index, bytes;
     };
@@ -130,6 +138,9 @@ namespace ito {
 /// A vector whose memory comes from the pool that tensors use.
 template <class T>
 using PooledVector = std::vector<T, detail::PoolAllocator<T>>;
+
+/// Bytes that released tensors left for reuse.
+inline std::size_t cached_memory() { return detail::MemoryPool::instance().cached(); }
 
 /// Gives the memory that released tensors left for reuse back to the system.
 inline void release_cached_memory() { detail::MemoryPool::instance().trim(); }

@@ -65,6 +65,7 @@ class UNet2D {
     UpBlock<T> up_block(const std::string& type, Index from_below, Index out, Index above, bool twice) const;
     MidBlock<T> mid_block() const;
     Var<T> project_times(std::span<const T> times, Tape<T>* tape) const;
+    double bytes_needed(const Var<T>& x) const;
     Var<T> forward(const Var<T>& x, std::span<const T> times, const Var<T>& class_embedding) const;
 
     UNet2DConfig config_;
@@ -253,6 +254,20 @@ Var<T> UNet2D<T>::operator()(const Var<T>& x, std::span<const T> times, const Te
     return forward(x, times, x.tape() ? x.tape()->constant(condition) : Var<T>(condition));
 }
 
+/// What the results of the levels take: on the way down they are kept for the way up, and beside them there are a few of
+/// the first level. A tape keeps what every layer was given, some six results a residual block both ways.
+template <class T>
+double UNet2D<T>::bytes_needed(const Var<T>& x) const {
+    double kept = 0, largest = 0, pixels = static_cast<double>(x->dim(0) * x->dim(1) * x->dim(2));
+    for (const Index channels : config_.block_out_channels) {
+        const double result = pixels * static_cast<double>(channels) * sizeof(T);
+        kept += result * static_cast<double>(config_.layers_per_block);
+        largest = std::max(largest, result);
+        pixels /= 4;
+    }
+    return x.tape() ? 12 * kept : kept + 3 * largest;
+}
+
 template <class T>
 Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T>& class_embedding) const {
     if (down_blocks_.empty()) throw ArgumentError("a UNet2D without a config");
@@ -262,6 +277,9 @@ Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T
                          std::to_string(multiple) + ", got " + x.shape().str());
     if (static_cast<Index>(times.size()) != x->dim(0))
         throw ArgumentError(std::to_string(times.size()) + " times for " + std::to_string(x->dim(0)) + " samples");
+    const double bytes = bytes_needed(x), reusable = static_cast<double>(cached_memory());
+    // Asked first because the text for the error would be a heap allocation in every step.
+    if (!memory_holds(bytes, reusable)) require_memory("UNet2D: a batch of " + x.shape().str(), bytes, reusable);
     // Every residual block starts by activating the embedding; once is enough.
     Var<T> time = time_embedding_(project_times(times, x.tape()));
     if (class_embedding) time = ops::add(time, class_embedding);
