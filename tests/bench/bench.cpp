@@ -6,6 +6,7 @@
 
 #include "allocations.hpp"
 #include "ito/core/profile.hpp"
+#include "ito/simd/precision.hpp"
 #include "measure.hpp"
 #include "program.hpp"
 #include "work.hpp"
@@ -68,17 +69,23 @@ json known(const Options& o, const Prepared& p, const ito::ThreadPool& pool) {
     return j;
 }
 
-/// Repeats, with the machine's peak measured before and after. The first run was made by prepare.
+/// Repeats in turns with the machine's peak, which is the best of all turns. The first run was made by prepare.
 json measure(const Options& o, Prepared& p) {
-    double peak = bench::peak_gflops(0.1);
     std::vector<double> times;
     times.reserve(1 << 20);
-    const Index allocations = bench::allocations, faults = bench::page_faults();
-    bench::repeat(o.seconds, o.least, times, [&] { p.work->run(); });
+    Index allocations = 0, faults = 0;
+    double peak = bench::peak_gflops(0.1);
+    constexpr int turns = 5;
+    for (int turn = 0; turn < turns; ++turn) {
+        const Index allocations_before = bench::allocations, faults_before = bench::page_faults();
+        bench::repeat(o.seconds / turns, (o.least + turns - 1) / turns, times, [&] { p.work->run(); });
+        allocations += bench::allocations - allocations_before;
+        faults += bench::page_faults() - faults_before;
+        peak = std::max(peak, bench::peak_gflops(0.05));
+    }
     const auto steps = static_cast<double>(static_cast<Index>(times.size()) * p.work->steps());
-    const double allocated = static_cast<double>(bench::allocations - allocations) / steps;
-    const double faulted = static_cast<double>(bench::page_faults() - faults) / steps;
-    peak = std::max(peak, bench::peak_gflops(0.1));
+    const double allocated = static_cast<double>(allocations) / steps;
+    const double faulted = static_cast<double>(faults) / steps;
     const double best = bench::best(times), median = bench::median(times), gflops = p.flops / best * 1e-6;
     return {{"repeats", times.size()},
             {"median_ms", median},
@@ -150,12 +157,20 @@ void serve(const Options& o, Prepared& p, const ito::ThreadPool& pool) {
     }
 }
 
+/// Throws ArgumentError for a precision that ito does not have.
+ito::Precision precision_named(const std::string& name) {
+    if (name == "fp32") return ito::Precision::fast;
+    if (name == "exact") return ito::Precision::exact;
+    throw ito::ArgumentError("--precision " + name + ": ito computes in fp32 and exact");
+}
+
 int run(const Options& o) {
     if (o.batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(o.batch));
     if (o.steps < 1) throw ito::ArgumentError("--steps must be at least 1, got " + std::to_string(o.steps));
     if (o.size < 0 || o.tokens < 1) throw ito::ArgumentError("--size and --tokens must be positive");
     ito::ThreadPool pool(o.threads);
     const ito::ThreadPool::Scope scope(pool);
+    const ito::PrecisionScope precision(precision_named(o.precision));
     if (o.what == "peak") {
         std::printf("{\"threads\": %d, \"peak_gflops\": %.1f}\n", pool.threads(), bench::peak_gflops(o.seconds));
         return 0;

@@ -6,6 +6,7 @@ they share nothing and are idle while another is timed. ito's is `bench --serve`
 Whatever is not installed is reported as missing. Needs numpy; see peers.sh for the rest.
 """
 import argparse
+import fcntl
 import json
 import os
 import pathlib
@@ -187,12 +188,14 @@ def torch_attention(args, folder):
 def onnx_file(folder):
     """Exports the network once for ONNX Runtime and OpenVINO."""
     path = folder / "network.onnx"
-    if not path.exists():
-        import torch
-        arrays = load_arrays(folder)
-        given = [torch.from_numpy(arrays[k]) for k in ("input", "times", "labels") if k in arrays]
-        torch.onnx.export(torch_network(folder).eval(), tuple(given), path, dynamo=True, optimize=True,
-                          input_names=["input", "times", "labels"][:len(given)], output_names=["output"])
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            import torch
+            arrays = load_arrays(folder)
+            given = [torch.from_numpy(arrays[k]) for k in ("input", "times", "labels") if k in arrays]
+            torch.onnx.export(torch_network(folder).eval(), tuple(given), path, dynamo=True, optimize=True,
+                              input_names=["input", "times", "labels"][:len(given)], output_names=["output"])
     return path, {k: v for k, v in load_arrays(folder).items() if k in ("input", "times", "labels")}
 
 
@@ -234,7 +237,7 @@ def worker(args):
     def answer(value):
         print(json.dumps(value), file=answers, flush=True)
     try:
-        if args.worker != "onnxruntime" or not (args.folder / "network.onnx").exists():
+        if args.worker == "torch":
             import torch
             torch.set_num_threads(args.threads)
         base = current_memory_mb("VmRSS")
@@ -283,9 +286,15 @@ class Competitor:
         self.log = open(os.environ.get("ITO_PEERS_LOG", os.devnull), "a")
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                         text=True, env={**os.environ, **(environment or {})})
+        self.rounds = []
+
+    def wait_until_ready(self):
         self.about = self.read()
         self.error = self.about.get("error")
-        self.rounds = []
+
+    def stay_on(self, cpus):
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            os.sched_setaffinity(int(thread), cpus)
 
     def read(self):
         line = self.process.stdout.readline()
@@ -334,6 +343,7 @@ class Run:
         for old in folder.glob("network.onnx*"):
             old.unlink()
         everybody = [Competitor("ito", self.bench(settings, "--serve", "--save", folder))]
+        everybody[0].wait_until_ready()
         if everybody[0].error:
             say("   ito:", everybody[0].error)
             self.results.append({"title": title, "error": everybody[0].error})
@@ -343,6 +353,8 @@ class Run:
             environment.update(ONEDNN_MAX_CPU_ISA="AVX2", DNNL_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", OV_CPU_MAX_ISA="AVX2")
         for peer in peers:
             everybody.append(Competitor(peer, self.worker(peer, settings, folder), environment))
+        for c in everybody[1:]:
+            c.wait_until_ready()
         row = {"title": title, **settings, "about": everybody[0].about, "peers": {}}
         expected = np.load(folder / "output.npy")
         scale = max(1.0, float(np.abs(expected).max()))
@@ -356,6 +368,9 @@ class Run:
             row["peers"][c.name].update(difference=difference, agrees=difference <= tolerance)
             say("  ", c.name, c.about.get("variant", ""), f"differs by {difference:.1e}", "" if difference <= tolerance else "TOO MUCH")
         running = [c for c in everybody if not c.error]
+        for c in running:
+            if self.args.cpus:
+                c.stay_on(self.args.cpus)
         peaks = []
         for _ in range(self.args.rounds):
             peaks.append(everybody[0].ask("peak"))
@@ -389,8 +404,9 @@ class Run:
         if saved.returncode:
             row["error"] = saved.stderr.strip()
             return say("  ", row["error"])
-        commands = {"ito": self.bench({"model": folder / "model", "what": "sample", "batch": 1, "steps": 20}, "--png", folder / "first-ito.png"),
-                    "torch": [sys.executable, HERE, "--first-picture", "--folder", folder, "--threads", self.args.threads]}
+        pinned = ["taskset", "-c", ",".join(map(str, sorted(self.args.cpus)))] if self.args.cpus else []
+        commands = {"ito": pinned + self.bench({"model": folder / "model", "what": "sample", "batch": 1, "steps": 20}, "--png", folder / "first-ito.png"),
+                    "torch": pinned + [sys.executable, HERE, "--first-picture", "--folder", folder, "--threads", self.args.threads]}
         times = {name: [] for name in commands}
         for _ in range(max(3, self.args.rounds // 2)):
             for name, command in list(commands.items()):
@@ -423,6 +439,7 @@ class Run:
         compiled, self.args.compile = self.args.compile, False
         for peer in [p for p in self.args.peers if p == "torch"]:
             c = Competitor(peer, self.worker(peer, {"what": "forward"}, folder))
+            c.wait_until_ready()
             row["peers"][peer] = {"about": c.about} if c.error else {"about": c.about, **c.ask("memory")}
             if not c.error:
                 theirs = row["peers"][peer]
@@ -512,6 +529,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("peers"), help="folder for results and exported networks")
     parser.add_argument("--name", default="peers", help="name of the results' files")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpus", type=lambda text: {int(c) for c in split(text)}, default=set(), help="where everybody is timed, for example 0,2")
     parser.add_argument("--isa", choices=["native", "avx2"], default="native", help="avx2: the peers are told to stay there")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.4, help="of one turn")

@@ -65,8 +65,6 @@ Tensor<float> random_tensor(const Shape& shape, std::uint64_t seed) {
     return x;
 }
 
-
-
 /// [N, H, W, C] that the model was made for, or of another size.
 Shape input_shape(const ito::nn::UNet2DConfig& config, const Settings& s) {
     const auto& trained = config.sample_size;
@@ -92,13 +90,12 @@ void save_list(const std::filesystem::path& file, const std::vector<T>& values) 
 }
 
 void save_inputs(const std::filesystem::path& folder, const ito::nn::UNet2D<float>& unet, const ito::SchedulerConfig& scheduler,
-                        const std::vector<float>& times, const std::vector<Index>& labels) {
+                 const std::vector<float>& times, const std::vector<Index>& labels) {
     std::filesystem::create_directories(folder);
     ito::save_model(folder / "model", unet, scheduler);
     save_list(folder / "times.npy", times);
     if (!labels.empty()) save_list(folder / "labels.npy", labels);
 }
-
 
 class Forward : public Work {
   public:
@@ -224,7 +221,6 @@ class Attention : public Work {
 void Work::write_picture(const std::filesystem::path&) const { throw ito::ArgumentError("--png goes with --what sample"); }
 
 std::unique_ptr<Work> make_work(const Settings& s) {
-    if (s.precision != "fp32") throw ito::ArgumentError("--precision " + s.precision + " is not there yet");
     if (s.what == "attention") return std::make_unique<Attention>(s);
     if (s.what == "forward") return std::make_unique<Forward>(open_model(s.model), s);
     if (s.what == "train") return std::make_unique<Train>(open_model(s.model), s);
