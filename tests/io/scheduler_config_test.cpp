@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "catch.hpp"
 #include "ito/sampler/sample.hpp"
@@ -161,7 +162,7 @@ TEST_CASE("options of the solvers and flows are named where they cannot be") {
     names("UnCLIPScheduler", {{"variance_type", "fixed_large"}}, "variance_type");
     names("UnCLIPScheduler", {{"prediction_type", "v_prediction"}}, "prediction_type");
     names("KDPM2DiscreteScheduler", {{"prediction_type", "sample"}}, "prediction_type");
-    names("DPMSolverSDEScheduler", {{"noise_sampler_seed", 3}}, "noise_sampler_seed");
+    names("DPMSolverSDEScheduler", {{"noise_sampler_seed", 3.5}}, "noise_sampler_seed");
     names("SCMScheduler", {{"prediction_type", "epsilon"}}, "prediction_type");
 
     const auto flow = SchedulerConfig::from_json(of_class("FlowMatchEulerDiscreteScheduler", {{"use_dynamic_shifting", true}}));
@@ -175,6 +176,53 @@ TEST_CASE("options of the solvers and flows are named where they cannot be") {
     CHECK_THROWS_AS(lcm.steps(51), ArgumentError);
     CHECK_THROWS_AS(lcm.steps(StepRequest{.count = 4, .original_inference_steps = 1001}), ArgumentError);
     CHECK_THROWS_AS(SchedulerConfig::from_json(of_class("DDIMInverseScheduler", {{"timestep_spacing", "linspace"}})).steps(5), ConfigError);
+}
+
+TEST_CASE("a config may seed its noise") {
+    const auto seeded = SchedulerConfig::from_json(of_class("DPMSolverSDEScheduler", {{"noise_sampler_seed", 42}}));
+    CHECK(seeded.seed(7) == 42);
+    CHECK(seeded.json()["noise_sampler_seed"] == 42);
+    CHECK(SchedulerConfig::from_json(of_class("DPMSolverSDEScheduler", {{"noise_sampler_seed", nullptr}})).seed(7) == 7);
+    CHECK_THAT(refusal(of_class("DDIMScheduler", {{"noise_sampler_seed", 42}})), ContainsSubstring("noise_sampler_seed"));
+}
+
+// Recorded from diffusers 0.42.
+TEST_CASE("steps of unusual configs are those of diffusers") {
+    const auto times = [](const char* name, json options, Index count) {
+        std::vector<double> result;
+        for (const Interval& i : SchedulerConfig::from_json(of_class(name, std::move(options))).steps(count).intervals) result.push_back(i.from.time);
+        return result;
+    };
+    // Times that differ by their fractions alone are kept apart.
+    CHECK(times("DPMSolverMultistepInverseScheduler",
+                {{"beta_schedule", "squaredcos_cap_v2"}, {"use_beta_sigmas", true}, {"timestep_spacing", "trailing"}}, 4) ==
+          std::vector<double>{0, 998, 998, 998});
+    CHECK(times("DPMSolverMultistepInverseScheduler", {{"use_exponential_sigmas", true}}, 1) == std::vector<double>{0});
+    // Flow sigmas that fall below the first of the table, where they are to end.
+    const auto flow = SchedulerConfig::from_json(of_class("DPMSolverSinglestepScheduler", {{"use_flow_sigmas", true}, {"beta_start", 0.00085},
+                                                                                           {"final_sigmas_type", "sigma_min"}}));
+    const Interval last = flow.steps(37).intervals.back();
+    CHECK(last.to.sigma > last.from.sigma);
+    CHECK(last.to.sigma == Approx(0.0291675).epsilon(1e-5));
+}
+
+TEST_CASE("DDIM with all of its noise keeps the rounding of diffusers where no picture is left") {
+    json options{{"timestep_spacing", "trailing"}, {"rescale_betas_zero_snr", true}, {"prediction_type", "v_prediction"}, {"clip_sample", false}};
+    const auto config = SchedulerConfig::from_json(of_class("DDIMScheduler", options));
+    Ddim ddim = std::get<Ddim>(config.sampler());
+    ddim.eta = 1;
+    const auto direction = [&](const Ddim& sampler) {  // of one step with eps = 1, x0 = 0 and no noise
+        auto network = [](const Tensor<double>& shown, const NoiseLevel&) { return Tensor<double>::from(shown.shape(), std::vector<double>{0}); };
+        auto quiet = [](Tensor<double>& z, const Interval&) { z.array() = 0; };
+        Denoiser denoise{network, config.reading()};
+        auto x = Tensor<double>::from({1}, std::vector<double>{1});
+        NoState state;
+        sampler.step(x, state, config.steps(37).intervals[0], denoise, quiet);
+        return x[0];
+    };
+    CHECK(direction(ddim) == Approx(0.000244140625).epsilon(1e-5));
+    ddim.reference_rounding = false;
+    CHECK(direction(ddim) == Approx(0).margin(1e-7));
 }
 
 TEST_CASE("remnants of other classes that ask for nothing are accepted") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <initializer_list>
 #include <optional>
@@ -61,6 +62,12 @@ class SchedulerConfig {
     const SchedulerOptions& options() const { return options_; }
     const Reading& reading() const { return reading_; }
     const AnySampler& sampler() const { return sampler_; }
+
+    /// The seed that the config itself gives the noise (noise_sampler_seed of DPMSolverSDE), else `otherwise`: for
+    /// SampleOptions::seed. The stream is ito's own, not that of torchsde's Brownian tree.
+    std::uint64_t seed(std::uint64_t otherwise = 0) const {
+        return options_.noise_sampler_seed ? static_cast<std::uint64_t>(*options_.noise_sampler_seed) : otherwise;
+    }
 
     /// The table of betas at integer times and the schedule that it makes. A few classes have none: betas() is empty then, and
     /// schedule() throws ConfigError.

@@ -26,6 +26,11 @@ inline void read_field(SchedulerOptions& options, Index SchedulerOptions::*field
     if (!(std::abs(number) < 0x1p53) || number != std::trunc(number)) throw ConfigError("not an integer");
     options.*field = static_cast<Index>(number);
 }
+inline void read_field(SchedulerOptions& options, std::optional<Index> SchedulerOptions::*field, const nlohmann::json& value) {
+    if (value.is_null()) return (options.*field).reset();
+    if (!value.is_number_integer()) throw ConfigError("not an integer");
+    options.*field = value.get<Index>();
+}
 inline void read_field(SchedulerOptions& options, double SchedulerOptions::*field, const nlohmann::json& value) {
     // Python writes infinities where JSON has none; a string is how they are usually carried.
     if (value.is_string()) {

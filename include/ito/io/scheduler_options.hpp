@@ -63,6 +63,7 @@ struct SchedulerOptions {
     bool lower_order_final = true;
     bool euler_at_final = false;
     double lambda_min_clipped = -std::numeric_limits<double>::infinity();
+    std::optional<Index> noise_sampler_seed{};
     Index original_inference_steps = 50;
     double timestep_scaling = 10;
     double shift = 1;
@@ -92,7 +93,7 @@ namespace detail {
 
 using OptionField =
     std::variant<bool SchedulerOptions::*, Index SchedulerOptions::*, double SchedulerOptions::*, std::string SchedulerOptions::*,
-                 std::optional<double> SchedulerOptions::*, std::optional<std::string> SchedulerOptions::*,
+                 std::optional<double> SchedulerOptions::*, std::optional<Index> SchedulerOptions::*, std::optional<std::string> SchedulerOptions::*,
                  std::optional<std::vector<double>> SchedulerOptions::*, std::vector<Index> SchedulerOptions::*>;
 
 // The classes whose options are known, as bits.
@@ -259,6 +260,7 @@ inline std::span<const SchedulerOption> scheduler_option_table() {
         {"lower_order_final", solver_classes | edm_dpm_class | cosine_dpm_class, &O::lower_order_final},
         {"euler_at_final", dpm_class | dpm_inverse_class | edm_dpm_class | cosine_dpm_class, &O::euler_at_final},
         {"lambda_min_clipped", dpm_class | dpm_inverse_class | dpm_single_class | sa_class, &O::lambda_min_clipped},
+        {"noise_sampler_seed", dpm_sde_class, &O::noise_sampler_seed},
         {"original_inference_steps", latent_consistency_classes, &O::original_inference_steps},
         {"timestep_scaling", latent_consistency_classes, &O::timestep_scaling},
         {"shift", flow_classes, &O::shift},

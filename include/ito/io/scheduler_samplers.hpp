@@ -221,7 +221,7 @@ inline AnySampler scheduler_sampler(const SchedulerOptions& o, ClassMask bit, co
         case wuerstchen_class: return Ddpm{.quiet_end = true};
         case ddim_class:
         case ddim_inverse_class:
-        case cogvideox_ddim_class: return Ddim{};
+        case cogvideox_ddim_class: return Ddim{.reference_rounding = bit == ddim_class};
         case cogvideox_dpm_class:
             return DpmSolverMultistep{.stochastic = true, .lower_order_final = false, .euler_at_final = true};
         case pndm_class: return ReleasedPndm{o.skip_prk_steps ? Pndm::Start::improved_euler : Pndm::Start::runge_kutta};

@@ -172,7 +172,7 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
             sigmas.push_back(std::exp(a + ramp(i, count) * (b - a)));
         }
         times = table.times_of(sigmas);
-    } else if (auto converted = converted_sigmas(o, high, low, count)) {
+    } else if (auto converted = converted_sigmas(o, bit == dpm_inverse_class && count == 1 ? low : high, low, count)) {
         sigmas = *converted;
         if (bit == dpm_inverse_class) std::reverse(sigmas.begin(), sigmas.end());
         if (bit == unipc_class && o.use_karras_sigmas && o.use_flow_sigmas) {
@@ -193,7 +193,8 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
         for (const double t : times) sigmas.push_back(table.at(t));
         sigmas.push_back(low);  // replaced below by classes that say where to end
     }
-    for (double& t : times) t = round ? round_half_even(t) : std::trunc(t);
+    if (round)
+        for (double& t : times) t = round_half_even(t);
 
     const bool placed = static_cast<Index>(sigmas.size()) == count;  // by themselves, not by times
     if (placed) sigmas.push_back(sigmas.back());
@@ -201,15 +202,17 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
     if (bit == unipc_class) sigmas.back() = final_ratio(o, sigmas.back());
     if (bit == dpm_inverse_class) {
         if (!placed) sigmas.back() = table.at(static_cast<double>(unclipped_times(o, schedule) - 1));
-        // Of equal times one is kept, and the sigmas are not moved.
+        // Of equal times one is kept (before their fractions go), and the sigmas are not moved.
         std::vector<double> unique;
         for (const double t : times)
             if (std::find(unique.begin(), unique.end(), t) == unique.end()) unique.push_back(t);
         times = unique;
     }
+    for (double& t : times) t = std::trunc(t);
 
     Steps steps;
-    steps.may_rise = bit == dpm_inverse_class;
+    // Flow sigmas may fall below the first of the table, where some are to end.
+    steps.may_rise = bit == dpm_inverse_class || (o.use_flow_sigmas && o.final_sigmas_type == "sigma_min");
     const auto level = [&](std::size_t i) {
         const double sigma = single(sigmas[i]), time = i < times.size() ? times[i] : 0;
         return o.use_flow_sigmas ? NoiseLevel{time, 1 - sigma, sigma} : level_of_ratio(time, sigma);
