@@ -55,93 +55,78 @@ ITO_NORMAL_INLINE NormalFloats square_root(NormalFloats v) {
 #endif
 }
 
-/// High and low half of words times a constant.
-ITO_NORMAL_INLINE void multiply(NormalWords words, std::uint32_t constant, NormalWords& high, NormalWords& low) {
+/// Words in lanes of 64 bits, of which the upper halves do not count: products fit, and need no packing between rounds.
+using WideWords [[gnu::vector_size(4 * normal_lanes)]] = std::uint64_t;
+
+/// The full product of the lower halves.
+ITO_NORMAL_INLINE WideWords multiply(WideWords words, std::uint32_t constant) {
 #if defined(__AVX2__)
-    const __m256i v = reinterpret_cast<__m256i>(words), c = _mm256_set1_epi32(static_cast<int>(constant));
-    const __m256i even = _mm256_mul_epu32(v, c), odd = _mm256_mul_epu32(_mm256_srli_epi64(v, 32), c);
-    low = reinterpret_cast<NormalWords>(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA));
-    high = reinterpret_cast<NormalWords>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA));
+    return reinterpret_cast<WideWords>(_mm256_mul_epu32(reinterpret_cast<__m256i>(words), _mm256_set1_epi32(static_cast<int>(constant))));
 #elif defined(__SSE2__)
-    const __m128i v = reinterpret_cast<__m128i>(words), c = _mm_set1_epi32(static_cast<int>(constant));
-    const __m128i even = _mm_mul_epu32(v, c), odd = _mm_mul_epu32(_mm_srli_epi64(v, 32), c), lower = _mm_set1_epi64x(0xFFFFFFFF);
-    low = reinterpret_cast<NormalWords>(_mm_or_si128(_mm_and_si128(even, lower), _mm_slli_epi64(odd, 32)));
-    high = reinterpret_cast<NormalWords>(_mm_or_si128(_mm_srli_epi64(even, 32), _mm_andnot_si128(lower, odd)));
+    return reinterpret_cast<WideWords>(_mm_mul_epu32(reinterpret_cast<__m128i>(words), _mm_set1_epi32(static_cast<int>(constant))));
 #else
-    for (int i = 0; i < normal_lanes; ++i) {
-        const std::uint64_t product = std::uint64_t{words[i]} * constant;
-        high[i] = static_cast<std::uint32_t>(product >> 32);
-        low[i] = static_cast<std::uint32_t>(product);
-    }
+    return (words & 0xFFFFFFFF) * std::uint64_t{constant};
 #endif
 }
 
-// One register at a time would wait for each operation's result; with `normal_registers` side by side the machine is busy.
-#if defined(__clang__)
-#define ITO_NORMAL_EACH _Pragma("clang loop unroll(full)") for (int j = 0; j < normal_registers; ++j)
-#else
-#define ITO_NORMAL_EACH _Pragma("GCC unroll 2") for (int j = 0; j < normal_registers; ++j)
-#endif
-inline constexpr int normal_registers = 2;
+/// even 0, odd 0, even 1, odd 1, ..
+ITO_NORMAL_INLINE NormalWords packed(WideWords even, WideWords odd) {
+    return reinterpret_cast<NormalWords>((even & 0xFFFFFFFF) | (odd << 32));
+}
 
 /// p q + c
-ITO_NORMAL_INLINE void horner(NormalFloats* p, const NormalFloats* q, float c) { ITO_NORMAL_EACH p[j] = rounded(p[j] * q[j]) + c; }
+ITO_NORMAL_INLINE NormalFloats horner(NormalFloats p, NormalFloats q, float c) { return rounded(p * q) + c; }
 
-/// sqrt(-2 log u) for u = (a + 1/2) / 2^32, by the series of 2 atanh(s) with s = f / (2 + f) for the mantissa 1 + f in
-/// [1/sqrt 2, sqrt 2). Near u = 1, f is taken from 2^32 - a, which loses nothing.
-ITO_NORMAL_INLINE void normal_radius(const NormalWords* a, NormalFloats* radius) {
-    constexpr int n = normal_registers;
-    NormalFloats whole[n], f[n], s[n], q[n], p[n];
-    NormalInts exponent[n];
-    ITO_NORMAL_EACH whole[j] = rounded(to_floats(a[j] >> 16) * 65536.0f) + to_floats(a[j] & 0xFFFF) + 0.5f;
-    // Of 2^32 u over 1/sqrt 2.
-    ITO_NORMAL_EACH exponent[j] = reinterpret_cast<NormalInts>(reinterpret_cast<NormalWords>(whole[j]) - 0x3F3504F3u) >> 23;
-    ITO_NORMAL_EACH {
-        const NormalWords scaled = reinterpret_cast<NormalWords>(whole[j]) - (reinterpret_cast<NormalWords>(exponent[j]) << 23);
-        const NormalFloats below_one = (to_floats(~a[j] & 0x7FFFFFFFu) + 0.5f) * -0x1p-32f, mantissa = reinterpret_cast<NormalFloats>(scaled);
-        const NormalWords near_one = reinterpret_cast<NormalWords>(exponent[j] == 32);
-        f[j] = reinterpret_cast<NormalFloats>((near_one & reinterpret_cast<NormalWords>(below_one)) |
-                                              (~near_one & reinterpret_cast<NormalWords>(mantissa - 1.0f)));
-    }
-    ITO_NORMAL_EACH s[j] = f[j] / (2.0f + f[j]);
-    ITO_NORMAL_EACH q[j] = s[j] * s[j];
-    ITO_NORMAL_EACH p[j] = rounded(q[j] * (1.0f / 11)) + 1.0f / 9;
-    horner(p, q, 1.0f / 7);
-    horner(p, q, 1.0f / 5);
-    horner(p, q, 1.0f / 3);
-    ITO_NORMAL_EACH {
-        const NormalFloats half_log = rounded(rounded(s[j] * q[j]) * p[j]) + s[j];
-        const NormalFloats whole_part = rounded(__builtin_convertvector(exponent[j] - 32, NormalFloats) * -1.38629436111989062f);
-        radius[j] = square_root(whole_part - rounded(4.0f * half_log));
-    }
+// sqrt(-2 log u) for u = (a + 1/2) / 2^32, by the series of 2 atanh(s) with s = f / (2 + f) for the mantissa 1 + f in
+// [1/sqrt 2, sqrt 2), and cos and sin of 2 pi b / 2^32: in parts, which normal_groups puts together.
+
+/// f, and -2 log 2 times the exponent. Near u = 1, f is taken from 2^32 - a, which loses nothing.
+ITO_NORMAL_INLINE void split_length(NormalWords a, NormalFloats& f, NormalFloats& whole_part) {
+    const NormalFloats whole = rounded(to_floats(a >> 16) * 65536.0f) + to_floats(a & 0xFFFF) + 0.5f;
+    const NormalWords bits = reinterpret_cast<NormalWords>(whole);
+    const NormalInts exponent = reinterpret_cast<NormalInts>(bits - 0x3F3504F3u) >> 23;  // of 2^32 u over 1/sqrt 2
+    const NormalFloats mantissa = reinterpret_cast<NormalFloats>(bits - (reinterpret_cast<NormalWords>(exponent) << 23));
+    const NormalFloats below_one = (to_floats(~a & 0x7FFFFFFFu) + 0.5f) * -0x1p-32f;
+    f = exponent == 32 ? below_one : mantissa - 1.0f;
+    whole_part = __builtin_convertvector(exponent - 32, NormalFloats) * -1.38629436111989062f;
 }
 
-/// (cos, sin) of 2 pi b / 2^32, times the radius.
-ITO_NORMAL_INLINE void on_circle(const NormalFloats* radius, const NormalWords* b, NormalFloats* first, NormalFloats* second) {
-    constexpr int n = normal_registers;
-    NormalWords turned[n];
-    NormalFloats x[n], q[n], s[n], c[n];
-    // The angle is quadrant * pi/2 + x with x in [-pi/4, pi/4].
-    ITO_NORMAL_EACH turned[j] = b[j] + 0x20000000u;
-    ITO_NORMAL_EACH x[j] = __builtin_convertvector(reinterpret_cast<NormalInts>(turned[j] & 0x3FFFFFFFu) - 0x20000000, NormalFloats) *
-                           (1.57079632679489661923f * 0x1p-30f);
-    ITO_NORMAL_EACH q[j] = x[j] * x[j];
-    ITO_NORMAL_EACH s[j] = rounded(q[j] * (1.0f / 362880)) - 1.0f / 5040;
-    ITO_NORMAL_EACH c[j] = rounded(q[j] * (-1.0f / 3628800)) + 1.0f / 40320;
-    horner(s, q, 1.0f / 120);
-    horner(c, q, -1.0f / 720);
-    horner(s, q, -1.0f / 6);
-    horner(c, q, 1.0f / 24);
-    horner(c, q, -0.5f);
-    horner(c, q, 1.0f);
-    ITO_NORMAL_EACH {
-        s[j] = rounded(rounded(x[j] * q[j]) * s[j]) + x[j];
-        // Odd quadrants swap sine and cosine; the signs follow.
-        const NormalWords quadrant = turned[j] >> 30, sine = reinterpret_cast<NormalWords>(s[j]), cosine = reinterpret_cast<NormalWords>(c[j]);
-        const NormalWords changed = (sine ^ cosine) & (0u - (quadrant & 1u));
-        first[j] = radius[j] * reinterpret_cast<NormalFloats>((cosine ^ changed) ^ (((quadrant + 1u) & 2u) << 30));
-        second[j] = radius[j] * reinterpret_cast<NormalFloats>((sine ^ changed) ^ ((quadrant & 2u) << 30));
-    }
+/// atanh(s)
+ITO_NORMAL_INLINE NormalFloats half_log(NormalFloats s) {
+    const NormalFloats q = rounded(s * s);
+    NormalFloats p = rounded(q * (1.0f / 11)) + 1.0f / 9;
+    p = horner(p, q, 1.0f / 7);
+    p = horner(p, q, 1.0f / 5);
+    p = horner(p, q, 1.0f / 3);
+    return rounded(rounded(s * q) * p) + s;
+}
+
+/// Cosine and sine of x in [-pi/4, pi/4], where the angle is quadrant * pi/2 + x.
+ITO_NORMAL_INLINE void on_circle(NormalWords b, NormalFloats& cosine, NormalFloats& sine) {
+    const NormalFloats x = rounded(__builtin_convertvector(reinterpret_cast<NormalInts>(b << 2), NormalFloats) * (1.57079632679489661923f * 0x1p-32f));
+    const NormalFloats q = rounded(x * x);
+    NormalFloats s = rounded(q * (1.0f / 362880)) - 1.0f / 5040;
+    NormalFloats c = rounded(q * (-1.0f / 3628800)) + 1.0f / 40320;
+    s = horner(s, q, 1.0f / 120);
+    c = horner(c, q, -1.0f / 720);
+    s = horner(s, q, -1.0f / 6);
+    c = horner(c, q, 1.0f / 24);
+    c = horner(c, q, -0.5f);
+    cosine = horner(c, q, 1.0f);
+    sine = rounded(rounded(x * q) * s) + x;
+}
+
+/// Negative where the highest bit is set.
+ITO_NORMAL_INLINE NormalFloats signed_by(NormalFloats v, NormalWords bits) {
+    return reinterpret_cast<NormalFloats>(reinterpret_cast<NormalWords>(v) ^ (bits & 0x80000000u));
+}
+
+/// Odd quadrants swap sine and cosine; the signs follow: the cosine's in the middle two, the sine's in the last two.
+ITO_NORMAL_INLINE void turn(NormalFloats radius, NormalWords b, NormalFloats cosine, NormalFloats sine, NormalFloats& first, NormalFloats& second) {
+    const NormalWords turned = b + 0x20000000u;
+    const NormalInts odd = reinterpret_cast<NormalInts>(turned << 1);
+    first = radius * signed_by(odd < 0 ? sine : cosine, turned + 0x40000000u);
+    second = radius * signed_by(odd < 0 ? cosine : sine, turned);
 }
 
 /// a0 b0 c0 d0 a1 b1 ..
@@ -162,36 +147,60 @@ ITO_NORMAL_INLINE void store_interleaved(NormalFloats a, NormalFloats b, NormalF
 #endif
 }
 
-/// Blocks that are made at a time, of four normals each.
-inline constexpr int normal_blocks_at_once = normal_lanes * normal_registers;
+/// The keys of Philox's ten rounds.
+struct NormalKeys {
+    WideWords first[10], second[10];
 
-/// The normals of blocks `block`, block + 1, .. of a key: 4 normal_blocks_at_once of them. `counter` is that of block 0.
-ITO_NORMAL_INLINE void normal_blocks(const std::array<std::uint32_t, 4>& counter, std::array<std::uint32_t, 2> key, std::uint32_t block, float* out) {
-    constexpr int n = normal_registers;
-    NormalWords places, c0[n], c1[n], c2[n], c3[n];
-    for (int i = 0; i < normal_lanes; ++i) places[i] = static_cast<std::uint32_t>(i);
-    ITO_NORMAL_EACH {
-        c0[j] = places + (block + static_cast<std::uint32_t>(j * normal_lanes));
-        c1[j] = NormalWords{} + counter[1], c2[j] = NormalWords{} + counter[2], c3[j] = NormalWords{} + counter[3];
+    explicit NormalKeys(std::array<std::uint32_t, 2> key) {
+        for (int round = 0; round < 10; ++round, key[0] += 0x9E3779B9, key[1] += 0xBB67AE85) first[round] = WideWords{} + key[0], second[round] = WideWords{} + key[1];
     }
-    for (int round = 0; round < 10; ++round) {  // Philox::round and next_round
-        ITO_NORMAL_EACH {
-            NormalWords high0, low0, high1, low1;
-            multiply(c0[j], 0xD2511F53, high0, low0);
-            multiply(c2[j], 0xCD9E8D57, high1, low1);
-            c0[j] = high1 ^ c1[j] ^ key[0], c1[j] = low1, c2[j] = high0 ^ c3[j] ^ key[1], c3[j] = low0;
+};
+
+/// Counters of normal_lanes / 2 blocks on their way through the rounds.
+struct WideCounters {
+    WideWords c0, c1, c2, c3;
+
+    ITO_NORMAL_INLINE void round(WideWords key0, WideWords key1) {
+        const WideWords product0 = multiply(c0, 0xD2511F53), product1 = multiply(c2, 0xCD9E8D57);
+        c0 = (product1 >> 32) ^ (c1 ^ key0), c1 = product1;
+        c2 = (product0 >> 32) ^ (c3 ^ key1), c3 = product0;
+    }
+};
+
+inline constexpr int most_normal_groups = 8;
+
+/// The normals of `groups` (at most most_normal_groups) times normal_lanes blocks from `block` on, four a block. In loops of
+/// short bodies, of which the machine runs many at once where one long body would wait for each of its results.
+inline void normal_groups(const std::array<std::uint32_t, 4>& counter, const NormalKeys& keys, std::uint32_t block, int groups, float* out) {
+    NormalWords lengths[2 * most_normal_groups], angles[2 * most_normal_groups];  // of words 0 and 1, of words 2 and 3, by turns
+    WideWords places{};
+    for (int i = 0; i < normal_lanes / 2; ++i) places[i] = static_cast<std::uint64_t>(2 * i);
+    const WideWords c1 = WideWords{} + counter[1], c2 = WideWords{} + counter[2], c3 = WideWords{} + counter[3];
+    for (int g = 0; g < groups; ++g) {
+        WideCounters even{places + (std::uint64_t{block} + static_cast<std::uint64_t>(g * normal_lanes)), c1, c2, c3}, odd{even.c0 + 1, c1, c2, c3};
+        for (int round = 0; round < 10; ++round) {
+            even.round(keys.first[round], keys.second[round]);
+            odd.round(keys.first[round], keys.second[round]);
         }
-        key[0] += 0x9E3779B9, key[1] += 0xBB67AE85;
+        lengths[2 * g] = packed(even.c0, odd.c0), lengths[2 * g + 1] = packed(even.c2, odd.c2);
+        angles[2 * g] = packed(even.c1, odd.c1), angles[2 * g + 1] = packed(even.c3, odd.c3);
     }
-    NormalFloats r0[n], r1[n], n0[n], n1[n], n2[n], n3[n];
-    normal_radius(c0, r0);
-    normal_radius(c2, r1);
-    on_circle(r0, c1, n0, n1);
-    on_circle(r1, c3, n2, n3);
-    ITO_NORMAL_EACH store_interleaved(n0[j], n1[j], n2[j], n3[j], out + 4 * normal_lanes * j);
+    const int n = 2 * groups;
+    NormalFloats fractions[2 * most_normal_groups], exponents[2 * most_normal_groups], radii[2 * most_normal_groups];
+    for (int i = 0; i < n; ++i) split_length(lengths[i], fractions[i], exponents[i]);
+    for (int i = 0; i < n; ++i) fractions[i] = fractions[i] / (2.0f + fractions[i]);
+    for (int i = 0; i < n; ++i) radii[i] = half_log(fractions[i]);
+    for (int i = 0; i < n; ++i) radii[i] = square_root(exponents[i] - rounded(4.0f * radii[i]));
+    NormalFloats sines[2 * most_normal_groups], cosines[2 * most_normal_groups];
+    for (int i = 0; i < n; ++i) on_circle(angles[i], cosines[i], sines[i]);
+    for (int g = 0; g < groups; ++g) {
+        NormalFloats n0, n1, n2, n3;
+        turn(radii[2 * g], angles[2 * g], cosines[2 * g], sines[2 * g], n0, n1);
+        turn(radii[2 * g + 1], angles[2 * g + 1], cosines[2 * g + 1], sines[2 * g + 1], n2, n3);
+        store_interleaved(n0, n1, n2, n3, out + 4 * normal_lanes * g);
+    }
 }
 
-#undef ITO_NORMAL_EACH
 #undef ITO_NORMAL_INLINE
 
 }  // namespace ito::detail

@@ -67,12 +67,18 @@ void for_each_element(const Tensor<T>& x, const Estimate<T>& estimate, bool nois
     } else if constexpr (PiecewiseNoiseOf<Z, T>) {
         const Index size = x.size() / std::max<Index>(1, x.rank() ? x.dim(0) : 1);
         for_each_run(x, estimate, [&](Index sample, Index first, Index last, const Decoded<T>& decoded) {
-            for (Index i = first; i < last; i += 64 / static_cast<Index>(sizeof(T))) {  // wanted when the noise is made
-                __builtin_prefetch(xs + i);
-                __builtin_prefetch(outs + i);
-            }
             alignas(64) std::array<T, 2048> z;
-            noise.piece(std::span<T>(z).first(static_cast<std::size_t>(last - first)), sample, static_cast<std::size_t>(first - sample * size), interval);
+            // By parts, each with the memory that it will want on its way while its noise is made.
+            constexpr Index part = 256, line = 64 / static_cast<Index>(sizeof(T));
+            for (Index start = first; start < last; start += part) {
+                const Index end = std::min(last, start + part);
+                for (Index i = start; i < end; i += line) {
+                    __builtin_prefetch(xs + i);
+                    __builtin_prefetch(outs + i);
+                }
+                noise.piece(std::span<T>(z).subspan(static_cast<std::size_t>(start - first), static_cast<std::size_t>(end - start)), sample,
+                            static_cast<std::size_t>(start - sample * size), interval);
+            }
             auto each = f;
             const Decoded<T> own = decoded;
             const T* zs = z.data() - first;
