@@ -132,7 +132,7 @@ int evaluate(const Settings& s) {
     const ThreadPool::Scope scope(pool);
     program::catch_interrupts();
     if (s.count < 2) throw ArgumentError("--count must be at least 2, got " + std::to_string(s.count));
-    const Model model = load_model(s.generate.model);
+    const Model model = program::open_model(s.generate.model);
     if (model.unet.config().sample_size.size() != 2) throw ConfigError(s.generate.model + ": the model does not say its sample_size");
     const Dataset data = open_dataset(s.data), held_out = open_dataset(s.data, Split::test);
     require_labels(data, "to train the classifier");

@@ -35,7 +35,7 @@ int sample_pictures(const Settings& s) {
         const auto folder = std::filesystem::absolute(path).parent_path();
         if (!std::filesystem::is_directory(folder)) throw FileError(path + ": there is no folder " + folder.string());
     }
-    const Model model = load_model(s.generate.model);
+    const Model model = program::open_model(s.generate.model);
     const std::vector<Index> labels = program::labels_for(model, s.count, s.wanted_class);
     constexpr Index strip_rows = 8;
     std::vector<Tensor<float>> strip;

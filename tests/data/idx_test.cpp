@@ -8,6 +8,7 @@
 using namespace ito;
 using namespace ito::test;
 
+namespace idx_test {
 namespace {
 
 std::string idx_of(std::vector<std::uint32_t> extents, std::size_t data, int type = 8) {
@@ -70,3 +71,5 @@ TEST_CASE("damaged IDX files are refused with the reason") {
         refusal(folder, damaged);
     }
 }
+
+}  // namespace idx_test

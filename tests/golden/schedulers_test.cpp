@@ -20,6 +20,7 @@
 
 using namespace ito;
 
+namespace schedulers_test {
 namespace {
 
 std::string goldens() {
@@ -263,3 +264,5 @@ TEST_CASE("diffusers' schedulers are reproduced step by step") {
     std::printf("%d scheduler cases ran\n", ran);
     CHECK(ran > 0);
 }
+
+}  // namespace schedulers_test

@@ -9,6 +9,7 @@
 
 using namespace ito;
 
+namespace torch_random_test {
 namespace {
 
 std::string goldens() {
@@ -51,3 +52,5 @@ TEST_CASE("torch.randn and torch.rand of a CPU generator are reproduced") {
     CHECK(ran > 0);
     WARN(ran << " streams ran; the largest difference of randn is " << worst);
 }
+
+}  // namespace torch_random_test

@@ -11,6 +11,7 @@
 using namespace ito;
 using namespace ito::test;
 
+namespace safetensors_test {
 namespace {
 
 std::string file_of(const std::string& header, const std::string& data) {
@@ -242,3 +243,5 @@ TEST_CASE("safetensors: damaged anywhere, it is refused or read within its bound
     CHECK(opened > 100);
     CHECK(opened < 3900);
 }
+
+}  // namespace safetensors_test

@@ -22,6 +22,7 @@
 
 using namespace ito;
 
+namespace adaptive_test {
 namespace {
 
 const Reading says_x0{.prediction = Prediction::sample};
@@ -260,3 +261,5 @@ TEST_CASE("two runs on one model in two threads are independent") {
         CHECK(same(at_once_too[i], second[i]));
     }
 }
+
+}  // namespace adaptive_test

@@ -15,6 +15,7 @@
 
 using namespace ito;
 
+namespace brownian_test {
 namespace {
 
 Interval between(double from, double to) { return {level_of_ratio(0, std::exp(-from)), level_of_ratio(0, std::exp(-to)), 0, 1}; }
@@ -124,3 +125,5 @@ TEST_CASE("with more steps a stochastic sampler follows the same trajectory more
     check(DpmppSde{}, 1);
     CHECK(error(DpmppSde{}, 32) < error(EulerAncestral{}, 64));
 }
+
+}  // namespace brownian_test

@@ -17,6 +17,7 @@
 
 using namespace ito;
 
+namespace convergence_test {
 namespace {
 
 GaussianMixture normal() { return GaussianMixture::normal(Eigen::VectorXd::Constant(1, 0.7), Eigen::VectorXd::Constant(1, 0.16)); }
@@ -140,3 +141,5 @@ TEST_CASE("the variance of what stochastic samplers draw converges with their we
     check(2, Dpmpp2SAncestral{});
     check(2, DpmppSde{});
 }
+
+}  // namespace convergence_test

@@ -10,6 +10,7 @@
 
 using namespace ito;
 
+namespace likelihood_test {
 namespace {
 
 GaussianMixture::Component round(double weight, double x, double y, double variance) {
@@ -125,3 +126,5 @@ TEST_CASE("bits per dimension count the levels of whole numbers") {
     CHECK(mean_error(std::vector<double>{2}).error == 0);
     CHECK_THROWS_AS(mean_error({}), ArgumentError);
 }
+
+}  // namespace likelihood_test

@@ -13,6 +13,7 @@
 
 using namespace ito;
 
+namespace probability_flow_test {
 namespace {
 
 /// x' = x cos t, whose solutions are x(0) exp(sin t).
@@ -186,3 +187,5 @@ TEST_CASE("a solver that cannot keep its tolerance says where it got") {
     CHECK_THROWS_AS(integrate_adaptively<double>(swing, Tensor<double>::full({1}, 1), 0, 2, fine_steps(), tableaux::dormand_prince, source.get_token()),
                     Cancelled);
 }
+
+}  // namespace probability_flow_test

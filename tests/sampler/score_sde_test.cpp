@@ -11,6 +11,7 @@
 
 using namespace ito;
 
+namespace score_sde_test {
 namespace {
 
 constexpr double m = 0.7, s = 0.4;
@@ -198,3 +199,5 @@ TEST_CASE("a corrector names what it cannot do and leaves x as it was") {
     sampling.run(denoise, noise);
     CHECK(sampling.done());
 }
+
+}  // namespace score_sde_test

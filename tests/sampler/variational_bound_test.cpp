@@ -11,6 +11,7 @@
 
 using namespace ito;
 
+namespace variational_bound_test {
 namespace {
 
 const DiscreteSchedule schedule(linear_betas<double>(1000));
@@ -130,3 +131,5 @@ TEST_CASE("a bound of a sample is its own and steps without a bound are refused"
     CHECK_THROWS_AS(variational_bound(x, gap, denoise, Ddpm::Variance::fixed_small, 3), ArgumentError);
     CHECK_THROWS_AS(variational_bound(x, open, denoise, Ddpm::Variance::fixed_small, 3), ArgumentError);
 }
+
+}  // namespace variational_bound_test

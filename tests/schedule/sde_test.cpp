@@ -10,6 +10,7 @@
 
 using namespace ito;
 
+namespace sde_test {
 namespace {
 
 /// The same schedule, of which only alpha and sigma are known.
@@ -160,3 +161,5 @@ TEST_CASE("NCSN visits geometric levels and then none") {
     CHECK_THROWS_AS(ncsn_steps(10, 0.01, 1), ArgumentError);
     CHECK_THROWS_AS(score_sde_ve_steps(1), ArgumentError);
 }
+
+}  // namespace sde_test

@@ -12,6 +12,7 @@
 
 using namespace ito;
 
+namespace trainer_test {
 namespace {
 
 using Net = nn::Mlp<float>;
@@ -211,3 +212,5 @@ TEST_CASE("min-SNR weights are those of the paper") {
     CHECK(DenoisingLoss{Prediction::sample, 1.0}.weight(level) == Approx(1));
     CHECK(DenoisingLoss{}.weight(level) == 1);
 }
+
+}  // namespace trainer_test
