@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How good a class-conditional model is, by a classifier that the library trains itself:
-//     evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 2
+//     evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 1.5
 // prints the share of pictures that the classifier takes for the class asked for, and the Fréchet distance of its
 // features between generated and held-out real images, beside that between real and real.
 // About three minutes for the classifier and five for 2000 pictures on two cores; --classifier keeps the first.
@@ -172,7 +172,7 @@ int evaluate(const Settings& s) {
 
 int main(int argc, char** argv) {
     CLI::App app("Measures a class-conditional model against real images.\n\n"
-                 "Example: evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 2 --count 2000",
+                 "Example: evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 1.5 --count 2000",
                  "evaluate");
     Settings s;
     s.generate.add_options(app);

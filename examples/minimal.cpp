@@ -5,9 +5,9 @@
 int main(int argc, char** argv) {
     const ito::Model model = ito::load_model(argc > 1 ? argv[1] : "examples/models/fashion-mnist");
 
-    // Sixteen sneakers (class 7), each drawn towards its class with guidance 2.
+    // Sixteen sneakers (class 7), each drawn towards its class with guidance 1.5.
     const std::vector<ito::Index> labels(16, 7);
-    const ito::ClassConditional<float> network{model.unet, labels, 2.0, model.null_class};
+    const ito::ClassConditional<float> network{model.unet, labels, 1.5, model.null_class};
 
     // DDIM in 20 steps; every sampler, schedule and network combines like this.
     const ito::Steps steps = ito::trailing(model.scheduler.schedule(), 20);

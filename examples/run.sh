@@ -26,9 +26,9 @@ out=$root/samples.png
 given=" $* "
 default() { [[ $given == *" $1"[\ =]* ]] || arguments+=("$1" "$2"); }
 arguments=("$@")
-[ $# -gt 0 ] || arguments=(--guidance 2)
+[ $# -gt 0 ] || arguments=(--guidance 1.5)
 default --model "$model"
-default --guidance 2
+default --guidance 1.5
 default --out "$out"
 "$build/sample" "${arguments[@]}"
 [[ $given == *" --out"* || $given == *" --help"* ]] || echo "The pictures are in $out"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Generates pictures from a trained model:
-//     sample --model examples/models/fashion-mnist --guidance 2 --out samples.png
+//     sample --model examples/models/fashion-mnist --guidance 1.5 --out samples.png
 // 100 pictures in 20 steps take some ten seconds on two cores.
 #include <cstdio>
 #include <filesystem>
@@ -64,7 +64,7 @@ int sample_pictures(const Settings& s) {
 
 int main(int argc, char** argv) {
     CLI::App app("Generates pictures from a trained model.\n\n"
-                 "Example: sample --model examples/models/fashion-mnist --class 7 --guidance 2 --count 64 --out sneakers.png",
+                 "Example: sample --model examples/models/fashion-mnist --class 7 --guidance 1.5 --count 64 --out sneakers.png",
                  "sample");
     Settings s;
     s.generate.add_options(app);

@@ -39,7 +39,7 @@ struct Settings {
     Index batch = 32, steps = 10000, accumulate = 1, warmup = 500;
     double learning_rate = 8e-4, final_rate = 0.02, weight_decay = 0.01, clip = 1, ema = 0.999;
     std::string prediction = "v_prediction", schedule = "squaredcos_cap_v2";
-    double min_snr = 5, drop_label = 0.1, guidance = 2;
+    double min_snr = 5, drop_label = 0.1, guidance = 1.5;
     std::vector<std::string> class_names;
     bool flip = false, unlabelled = false, resume = false;
     std::uint64_t seed = 0;
