@@ -7,13 +7,21 @@
 
 #include "catch.hpp"
 #include "ito/denoise/analytic.hpp"
+#include "ito/sampler/ddim.hpp"
+#include "ito/sampler/ddpm.hpp"
 #include "ito/sampler/dpm2.hpp"
 #include "ito/sampler/dpm_solver.hpp"
+#include "ito/sampler/dpm_solver_blocks.hpp"
 #include "ito/sampler/dpm_solver_singlestep.hpp"
 #include "ito/sampler/dpmpp_sde.hpp"
+#include "ito/sampler/euler.hpp"
+#include "ito/sampler/euler_ancestral.hpp"
 #include "ito/sampler/heun.hpp"
 #include "ito/sampler/lms.hpp"
+#include "ito/sampler/pndm.hpp"
+#include "ito/sampler/sa_solver.hpp"
 #include "ito/sampler/sample.hpp"
+#include "ito/sampler/unipc.hpp"
 
 using namespace ito;
 
@@ -36,23 +44,29 @@ GaussianMixture target() {
 struct Fast {
     template <class T>
     Tensor<T> operator()(const Tensor<T>& x, const NoiseLevel& l) const {
+        std::array<double, 2> constant{};
+        std::array<std::array<double, 2>, 2> per_variance{}, shift{}, gain{};
+        for (std::size_t c = 0; c < 2; ++c) {
+            constant[c] = std::log(blobs[c].weight);
+            for (std::size_t i = 0; i < 2; ++i) {
+                const double v = l.alpha * l.alpha * blobs[c].variance[i] + l.sigma * l.sigma;
+                constant[c] -= 0.5 * std::log(v);
+                per_variance[c][i] = 0.5 / v;
+                shift[c][i] = l.alpha * blobs[c].mean[i];
+                gain[c][i] = l.alpha * blobs[c].variance[i] / v;
+            }
+        }
         Tensor<T> out(x.shape());
-        parallel_for(x.dim(0), 4096, [&](Index begin, Index end) {
+        parallel_for(x.size() / 2, 4096, [&](Index begin, Index end) {
             for (Index k = begin; k < end; ++k) {
-                std::array<double, 2> log_share{};
-                std::array<std::array<double, 2>, 2> means{};
-                for (std::size_t c = 0; c < 2; ++c) {
-                    log_share[c] = std::log(blobs[c].weight);
-                    for (std::size_t i = 0; i < 2; ++i) {
-                        const double v = l.alpha * l.alpha * blobs[c].variance[i] + l.sigma * l.sigma;
-                        const double away = static_cast<double>(x[2 * k + static_cast<Index>(i)]) - l.alpha * blobs[c].mean[i];
-                        log_share[c] -= 0.5 * (away * away / v + std::log(v));
-                        means[c][i] = blobs[c].mean[i] + l.alpha * blobs[c].variance[i] / v * away;
-                    }
-                }
+                const std::array<double, 2> at{static_cast<double>(x[2 * k]), static_cast<double>(x[2 * k + 1])};
+                std::array<double, 2> log_share = constant;
+                for (std::size_t c = 0; c < 2; ++c)
+                    for (std::size_t i = 0; i < 2; ++i) log_share[c] -= per_variance[c][i] * (at[i] - shift[c][i]) * (at[i] - shift[c][i]);
                 const double share = 1 / (1 + std::exp(log_share[1] - log_share[0]));
                 for (std::size_t i = 0; i < 2; ++i)
-                    out[2 * k + static_cast<Index>(i)] = static_cast<T>(share * means[0][i] + (1 - share) * means[1][i]);
+                    out[2 * k + static_cast<Index>(i)] = static_cast<T>(share * (blobs[0].mean[i] + gain[0][i] * (at[i] - shift[0][i])) +
+                                                                        (1 - share) * (blobs[1].mean[i] + gain[1][i] * (at[i] - shift[1][i])));
             }
         });
         return out;
@@ -71,7 +85,8 @@ void check(const char* name, const S& sampler, Index count) {
     Fast network;
     Denoiser denoise{network, Reading{.prediction = Prediction::sample}};
     WhiteNoise noise{21, 0};
-    Sampling<float, S> sampling(sampler, steps_between(levels), exact.draw<float>(n, 33, levels.front()));
+    // As one sample of n points: elementwise samplers do not care, and the noise of small samples would be most of the time.
+    Sampling<float, S> sampling(sampler, steps_between(levels), exact.draw<float>(n, 33, levels.front()).reshaped({1, n, 2}));
     sampling.run(denoise, noise);
     const Tensor<float>& x = sampling.x();
 
@@ -118,4 +133,15 @@ TEST_CASE("a hundred thousand samples have the mean and covariance of the data",
     check("2S ancestral, eta 0.5", Dpmpp2SAncestral{.eta = 0.5}, 100);
     check("SDE", DpmppSde{}, 100);
     check("2M SDE", Solver{.stochastic = true, .lower_order_final = false}, 150);
+    check("3M SDE", Solver{.order = 3, .stochastic = true, .lower_order_final = false}, 150);
+    check("3S", DpmSolverSinglestep{.order = 3}, 90);
+    check("DEIS", deis(3), 80);
+    check("UniPC", UniPc{.order = 3}, 80);
+    check("PNDM", Pndm{}, 120);
+    check("SA-Solver", SaSolver{}, 150);
+    check("DDPM", Ddpm{}, 800);
+    check("DDIM", Ddim{}, 800);
+    check("DDIM with noise", Ddim{.eta = 1}, 800);
+    check("Euler", Euler{}, 800);
+    check("Euler ancestral", EulerAncestral{}, 800);
 }
