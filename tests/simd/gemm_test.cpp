@@ -11,8 +11,9 @@ namespace {
 
 Tensor<float> product(const Tensor<float>& x, const Tensor<float>& w) {
     Tensor<float> y({x.dim(0), w.dim(1)});
+    const Tensor<float> bias = Tensor<float>::full({w.dim(1)}, 0.5f);
     simd::matrix_product(x.data(), x.dim(0), simd::PackedMatrix(simd::WeightView::matrix(w.data(), w.dim(0), w.dim(1), w.dim(1), 1)), y.data(),
-                         [&](Index, float* row) { std::fill_n(row, w.dim(1), 0.5f); });
+                         {bias.data()});
     return y;
 }
 
@@ -41,12 +42,40 @@ TEST_CASE("a product equals its definition at ragged sizes") {
 TEST_CASE("a packed matrix may be read by columns") {
     const Tensor<float> w = random_floats({33, 20}, 1);
     const auto view = simd::WeightView::matrix(w.data(), 33, 20, 20, 1);
+    auto at = [](const simd::PackedMatrix& packed, Index k, Index n) {
+        Index panel = 0;
+        while (packed.panels().first_column(panel + 1) <= n) ++panel;
+        return packed.panels().row(panel, 0, k)[n - packed.panels().first_column(panel)];
+    };
     const simd::PackedMatrix rows(view), columns(view.transposed());
     for (Index k = 0; k < 33; ++k)
         for (Index n = 0; n < 20; ++n) {
-            REQUIRE(rows.row(n / rows.width(), k)[n % rows.width()] == w(k, n));
-            REQUIRE(columns.row(k / columns.width(), n)[k % columns.width()] == w(k, n));
+            REQUIRE(at(rows, k, n) == w(k, n));
+            REQUIRE(at(columns, n, k) == w(k, n));
         }
+}
+
+TEST_CASE("a product starts from its addends") {
+    const Index samples = 3, rows = 12, depth = GENERATE(1, 70, 300), columns = GENERATE(1, 16, 37, 100);
+    const Tensor<float> x = random_floats({samples * rows, depth}, 1), w = random_floats({depth, columns}, 2);
+    const Tensor<float> bias = random_floats({columns}, 3), per_sample = random_floats({samples, columns}, 4);
+    const Tensor<float> residual = random_floats({samples * rows, columns}, 5);
+    const simd::PackedMatrix packed(simd::WeightView::matrix(w.data(), depth, columns, columns, 1));
+    for (int which = 0; which < 8; ++which) {
+        CAPTURE(which);
+        Tensor<double> expected = Tensor<double>::zeros(residual.shape());
+        expected.matrix() = x.cast<double>().matrix() * w.cast<double>().matrix();
+        for (Index i = 0; i < expected.size(); ++i) {
+            if (which & 1) expected[i] += static_cast<double>(bias[i % columns]);
+            if (which & 2) expected[i] += static_cast<double>(per_sample[i / (rows * columns) * columns + i % columns]);
+            if (which & 4) expected[i] += static_cast<double>(residual[i]);
+        }
+        Tensor<float> y(residual.shape());
+        simd::matrix_product(x.data(), samples * rows, packed, y.data(),
+                             {which & 1 ? bias.data() : nullptr, which & 2 ? per_sample.data() : nullptr, which & 4 ? residual.data() : nullptr},
+                             samples);
+        REQUIRE(test::worst_error(y, expected) < 1e-5);
+    }
 }
 
 TEST_CASE("a row of a product has the same bits wherever it stands, whoever computes it") {

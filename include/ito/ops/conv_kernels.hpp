@@ -62,8 +62,7 @@ void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool t
                 return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<4>>(weight, view, transposed), y, addends);
             case ConvAlgorithm::direct: break;
         }
-        simd::convolve(s, x, kernel_of<simd::PackedMatrix>(weight, view, transposed), y,
-                       [&](Index row, T* to) { start_pixel(s, addends, row, made, to); });
+        simd::convolve(s, x, kernel_of<simd::PackedMatrix>(weight, view, transposed), y, addends);
     } else {
         if (transposed) convolve_plainly(s, x, flipped(weight.value).data(), made, addends, y);
         else convolve_plainly(s, x, weight.value.data(), made, addends, y);

@@ -5,6 +5,7 @@
 
 #include "ito/ops/matmul.hpp"
 #include "ito/simd/conv_shape.hpp"
+#include "ito/simd/operands.hpp"
 
 // Convolution as a product of copied patches, for any type: what the kernels of simd/ are tested against.
 namespace ito::ops::detail {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/matmul.hpp"
@@ -24,17 +22,14 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 
     Tensor<T> y(x.shape().with(-1, out));
-    detail::product<T>(x->matrix(), weight, false, y.matrix(), [&](Index, T* row) {
-        if (b) std::copy_n(b->data(), out, row);
-        else std::fill_n(row, out, T(0));
-    });
+    detail::product<T>(x->matrix(), weight, false, b ? b->data() : nullptr, y.matrix());
 
     auto pullback = [tape, x, w, b, multiply_adds, &weight](Tensor<T>& dy) {
         const Profile::Timer timer("linear backward", x.shape(), w.shape(), multiply_adds * (x.tracked() + w.tracked()));
         const Tensor<T>& g = dy;
         if (x.tracked()) {
             Tensor<T> dx(x.shape());
-            detail::product<T>(g.matrix(), weight, true, dx.matrix(), [&](Index, T* row) { std::fill_n(row, w->dim(1), T(0)); });
+            detail::product<T>(g.matrix(), weight, true, nullptr, dx.matrix());
             tape->add(x, std::move(dx));
         }
         if (w.tracked()) tape->add(w, detail::transposed_product<T>(g.matrix(), x->matrix(), w.shape()));

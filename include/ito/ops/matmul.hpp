@@ -77,19 +77,20 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
     });
 }
 
-/// y [rows, O] = start + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight.
-/// start(m, row) writes the start values of row m.
-template <class T, class Start>
-void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, MatrixMap<T> y, Start&& start) {
+/// y [rows, O] = bias + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight. No bias
+/// is null.
+template <class T>
+void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const T* bias, MatrixMap<T> y) {
     const Index out = weight.value.dim(0), in = weight.value.dim(1);
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::matrix(weight.value.data(), in, out, 1, in);
-        simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), start);
+        simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), {bias});
     } else {
         const MatrixMap<const T> w = weight.value.matrix();
         parallel_for(y.rows(), rows_per_piece(in, out), [&](Index begin, Index end) {
             auto rows = y.middleRows(begin, end - begin);
-            for (Index row = begin; row < end; ++row) start(row, y.data() + row * y.cols());
+            rows.setZero();
+            if (bias) rows.rowwise() += ArrayMap<const T>(bias, y.cols()).matrix().transpose();
             if (transposed) rows.noalias() += x.middleRows(begin, end - begin) * w;
             else rows.noalias() += x.middleRows(begin, end - begin) * w.transpose();
         });

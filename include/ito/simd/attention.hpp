@@ -20,7 +20,7 @@ struct AttentionShape {
 
 namespace detail {
 
-inline constexpr Index query_block = 8 * tile_rows, key_block = 64;
+inline constexpr Index query_block = 8 * dense_rows, key_block = 64;
 
 inline Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
 
@@ -59,7 +59,7 @@ class Rows {
             y[r] = to[to_row + r] + to_column;
         }
         const Index start = 0;
-        gathered_product({count, 1, channels, a, &start, y}, w);
+        gathered_product({count, 1, channels, a, &start, y, y}, w);
     }
 
     /// sums [channels, w.columns()] += the first `count` rows, from a column on, transposed times w.
@@ -127,7 +127,7 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
         float most[query_block], total[query_block];
         for (Index piece = begin; piece < end; ++piece) {
             const Index first = piece % query_blocks * query_block, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
-            const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, tile_rows) * tile_rows;
+            const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, dense_rows) * dense_rows;
             queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
             mixed.clear();
             std::fill_n(most, count, -std::numeric_limits<float>::infinity());
@@ -181,7 +181,7 @@ inline void attention_gradient(const AttentionShape& s, const float* q, const fl
             }
             Tensor<float> to_keys = Tensor<float>::zeros({s.keys, s.width}), to_values = Tensor<float>::zeros({s.keys, s.value_width});
             for (Index first = 0; first < s.queries; first += query_block) {
-                const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, tile_rows) * tile_rows;
+                const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, dense_rows) * dense_rows;
                 queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, scale);
                 gradients.copy(rows_of(dy, s.queries, s.heads, s.value_width, n, head, first), count, 1.0f);
                 const PackedMatrix packed_queries = packed(queries[0], count, s.width, s.width, 1);

@@ -113,41 +113,41 @@ inline void copy_patches(const ConvShape& shape, const PixelClass& pixels, const
 
 }  // namespace detail
 
-/// y [images * out_height * out_width, N] = start + convolution of x with w [taps * channels, N], on all threads.
-/// start(m, row) writes the start values of pixel m.
-template <class Start>
-void convolve(const ConvShape& shape, const float* x, const PackedMatrix& w, float* y, Start&& start) {
+/// y [images * out_height * out_width, N] = addends + convolution of x with w [taps * channels, N], on all threads.
+inline void convolve(const ConvShape& shape, const float* x, const PackedMatrix& w, float* y, const Addends<float>& addends) {
     if (shape.pointwise()) {
-        matrix_product(x, shape.images * shape.height * shape.width, w, y, start);
+        matrix_product(x, shape.images * shape.height * shape.width, w, y, addends, shape.images);
         return;
     }
+    const Index columns = w.columns(), image = shape.out_height * shape.out_width;
     const Tensor<float> zeros = Tensor<float>::zeros({shape.channels});
+    const StartRows starts(addends, shape.images, columns);
     const bool copies = detail::copies_patches(shape);
     for (Index row = 0; row < std::min(shape.dilation, shape.out_height); ++row)
         for (Index column = 0; column < std::min(shape.dilation, shape.out_width); ++column) {
             const detail::PixelClass pixels(shape, row, column);
-            parallel_for(pixels.rows(), block_rows(pixels.rows()), [&](Index begin, Index end) {
-                const Index used = end - begin, rows = (used + tile_rows - 1) / tile_rows * tile_rows;
-                Tensor<const float*> a({pixels.taps() + 1, rows});
+            const Index taps = pixels.taps();
+            share_product(pixels.rows(), w, [&](Index begin, Index end, Index first_panel, Index last_panel) {
+                const Index rows = end - begin, weight_row = 0;
+                Tensor<const float*> a({taps + 3, rows});
                 Tensor<float*> to({rows});
-                Tensor<float> unused = Tensor<float>::zeros({rows > used ? w.columns() : 0});
+                const float **const joined = a.data() + taps * rows, **const start = joined + rows, **const residual = start + rows;
                 pixels.targets(begin, end, [&](Index r, Index pixel) {
-                    to[r] = y + pixel * w.columns();
-                    start(pixel, to[r]);
+                    to[r] = y + pixel * columns;
+                    start[r] = starts[pixel / image];
+                    if (addends.residual) residual[r] = addends.residual + pixel * columns;
                 });
-                std::fill_n(to.data() + used, rows - used, unused.data());
                 pixels.sources(x, begin, end, zeros.data(), a.data(), rows);
-                for (Index tap = 0; tap < pixels.taps(); ++tap)
-                    std::fill_n(a.data() + tap * rows + used, rows - used, zeros.data());
-                if (!copies) {
-                    gathered_product({rows, pixels.taps(), shape.channels, a.data(), pixels.weight_rows(), to.data()}, w);
-                    return;
+                RowBlock block{rows, taps, shape.channels, a.data(), pixels.weight_rows(), to.data(), start, addends.residual ? residual : nullptr};
+                Tensor<float> patches({copies ? rows : 0, shape.depth()});
+                if (copies) {
+                    detail::copy_patches(shape, pixels, a.data(), rows, rows, patches, joined);
+                    block.taps = 1;
+                    block.channels = shape.depth();
+                    block.a = joined;
+                    block.weight_rows = &weight_row;
                 }
-                Tensor<float> patches({rows, shape.depth()});
-                const float** joined = a.data() + pixels.taps() * rows;
-                detail::copy_patches(shape, pixels, a.data(), rows, rows, patches, joined);
-                const Index weight_row = 0;
-                gathered_product({rows, 1, shape.depth(), joined, &weight_row, to.data()}, w);
+                gathered_product(block, w, first_panel, last_panel);
             });
         }
 }

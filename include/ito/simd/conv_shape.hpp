@@ -25,12 +25,4 @@ struct ConvShape {
     }
 };
 
-/// What is added to the result of a convolution [images, height, width, K] in the same pass; null where nothing is.
-template <class T>
-struct Addends {
-    const T* bias = nullptr;        // [K]
-    const T* per_sample = nullptr;  // [images, K]
-    const T* residual = nullptr;    // [images, height, width, K]
-};
-
 }  // namespace ito::simd

@@ -21,15 +21,16 @@ ITO_SIMD_INLINE Floats load_strided(const float* p, Index stride, Index count) {
     return load(room);
 }
 
-/// Matrices [depth, columns], cut into panels of a tile's columns, the last one as narrow as whole registers allow:
-/// [panel][matrix][depth][width]. Matrices stand a cache line off a multiple of their size, see PointRoom.
+/// Matrices [depth, columns], cut into panels of at most a tile's columns, whole registers and about the same number in
+/// each: [panel][matrix][depth][width]. Matrices stand a cache line off a multiple of their size, see PointRoom.
 class PanelStack {
   public:
     PanelStack() = default;
 
     /// Uninitialised.
     PanelStack(Index columns, Index depth, Index matrices)
-        : columns_(columns), depth_(depth), matrices_(matrices), values_({panels() * panel_size()}) {}
+        : columns_(columns), depth_(depth), matrices_(matrices), registers_((columns + lanes - 1) / lanes),
+          panels_((registers_ + dense_vectors - 1) / dense_vectors), values_({offset(panels_)}) {}
 
     static PanelStack zeros(Index columns, Index depth, Index matrices) {
         PanelStack stack(columns, depth, matrices);
@@ -39,26 +40,24 @@ class PanelStack {
 
     Index columns() const { return columns_; }
     Index depth() const { return depth_; }
-    Index panels() const { return (columns_ + full - 1) / full; }
-    Index first_column(Index panel) const { return panel * full; }
-    int vectors(Index panel) const {
-        return static_cast<int>(std::min<Index>(dense_vectors, (columns_ - first_column(panel) + lanes - 1) / lanes));
-    }
-    Index width(Index panel) const { return vectors(panel) * lanes; }
+    Index panels() const { return panels_; }
+    Index first_column(Index panel) const { return panel * registers_ / std::max<Index>(1, panels_) * lanes; }
+    Index width(Index panel) const { return first_column(panel + 1) - first_column(panel); }
+    int vectors(Index panel) const { return static_cast<int>(width(panel) / lanes); }
     /// Between a place in a matrix of a panel and the same place in the next matrix.
     Index stride(Index panel) const { return depth_ * width(panel) + 16; }
 
     /// Row k of a matrix of a panel: width(panel) floats; the rows below follow.
     float* row(Index panel, Index matrix, Index k) {
-        return values_.data() + panel * panel_size() + matrix * stride(panel) + k * width(panel);
+        return values_.data() + offset(panel) + matrix * stride(panel) + k * width(panel);
     }
     const float* row(Index panel, Index matrix, Index k) const { return const_cast<PanelStack*>(this)->row(panel, matrix, k); }
 
   private:
-    static constexpr Index full = dense_vectors * lanes;
-    Index panel_size() const { return matrices_ * (depth_ * full + 16); }
+    Index offset(Index panel) const { return matrices_ * (depth_ * first_column(panel) + 16 * panel); }
 
     Index columns_ = 0, depth_ = 0, matrices_ = 0;
+    Index registers_ = 0, panels_ = 0;  // that a row of a matrix fills, and panels that share them
     Tensor<float> values_;
 };
 

@@ -5,163 +5,237 @@
 
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
-#include "ito/simd/lanes.hpp"
-#include "ito/simd/weight_view.hpp"
+#include "ito/simd/dense.hpp"
+#include "ito/simd/operands.hpp"
 
 // Products of gathered rows with a packed matrix:
 //
-//     y(m)[0..N) += sum over t of a(t, m)[0..C) * W_t [C, N]
+//     y(m)[0..N) = addends + sum over t of a(t, m)[0..C) * W_t [C, N]
 //
 // where a(t, m) is any address that holds C floats. A linear layer has one t and a(m) is a row of the input; a
 // convolution has one t for each pixel of the kernel and a(t, m) is a pixel of the image, or zeros outside it: no copy
 // of the patches is made.
 //
-// Every element of y is accumulated in the order of t, then of the channel, by one multiply-add each, starting from the
-// value that y holds. Rows and columns that fill no whole tile run through the same code beside rows and columns whose
-// result is thrown away. So a row has the same bits whatever the other rows are, how many there are, and which thread
+// Every element of y starts from its addends and is accumulated in the order of t, then of the channel, by one
+// multiply-add each. So a row has the same bits whatever the other rows are, how many there are, and which thread
 // computes it.
 namespace ito::simd {
 
-// A tile is as large as the registers allow: 6 x 16 with 16 of them (AVX2), 8 x 32 with 32 (AVX-512).
-inline constexpr int tile_rows = lanes == 16 ? 8 : 6;
-inline constexpr int tile_vectors = 2;
-
-/// A matrix [depth, columns] cut into panels of one tile's columns, [panel][depth][width], the last one filled up with
-/// zeros.
+/// The weights [taps, in, out] as one matrix [taps * in, out] in panels.
 class PackedMatrix {
   public:
     PackedMatrix() = default;
 
-    /// Row t * w.in + c holds the weights of tap t and channel c.
-    explicit PackedMatrix(const WeightView& w)
-        : depth_(w.taps * w.in), columns_(w.out), width_(columns_ <= lanes ? lanes : tile_vectors * lanes) {
-        panels_ = Tensor<float>({panels(), depth_, width_});
-        parallel_for(panels() * depth_, std::max<Index>(64, (1 << 15) / width_), [&](Index begin, Index end) {
-            for (Index line = begin; line < end; ++line) {
-                const Index k = line % depth_, first = line / depth_ * width_, count = std::min(width_, columns_ - first);
-                const float* from = w.first + k / w.in * w.tap_stride + k % w.in * w.in_stride + first * w.out_stride;
-                float* to = panels_.data() + line * width_;
-                if (w.out_stride == 1) std::copy_n(from, count, to);
+    explicit PackedMatrix(const WeightView& w) : panels_(w.out, w.taps * w.in, 1) {
+        parallel_for(panels_.panels() * w.taps, 1 + (1 << 12) / (1 + w.in), [&](Index begin, Index end) {
+            for (Index piece = begin; piece < end; ++piece) {
+                const Index panel = piece / w.taps, tap = piece % w.taps;
+                const Index column = panels_.first_column(panel), width = panels_.width(panel), count = std::min(width, w.out - column);
+                const float* const from = w.first + tap * w.tap_stride + column * w.out_stride;
+                float* const to = panels_.row(panel, 0, tap * w.in);
+                if (w.out_stride == 1)
+                    for (Index c = 0; c < w.in; ++c) std::copy_n(from + c * w.in_stride, count, to + c * width);
                 else
-                    for (Index n = 0; n < count; ++n) to[n] = from[n * w.out_stride];
-                std::fill(to + count, to + width_, 0.0f);
+                    for (Index n = 0; n < count; ++n)
+                        for (Index c = 0; c < w.in; ++c) to[c * width + n] = from[c * w.in_stride + n * w.out_stride];
+                if (count < width)
+                    for (Index c = 0; c < w.in; ++c) std::fill(to + c * width + count, to + (c + 1) * width, 0.0f);
             }
         });
     }
 
-    Index depth() const { return depth_; }
-    Index columns() const { return columns_; }
-    Index width() const { return width_; }
-    Index panels() const { return (columns_ + width_ - 1) / width_; }
-
-    /// Row k of a panel: width() floats; the rows below follow.
-    const float* row(Index panel, Index k) const { return panels_.data() + (panel * depth_ + k) * width_; }
+    Index depth() const { return panels_.depth(); }
+    Index columns() const { return panels_.columns(); }
+    const PanelStack& panels() const { return panels_; }
 
   private:
-    Index depth_ = 0, columns_ = 0, width_ = lanes;
-    Tensor<float> panels_;
+    PanelStack panels_;
 };
 
-/// The addresses a(t, m) and y(m) of a block of rows, filled up to whole tiles. See gathered_product.
+/// The addresses a(t, m) and y(m) of a block of rows. See gathered_product.
 struct RowBlock {
-    Index rows;                      // a multiple of tile_rows
-    Index taps, channels;
-    const float* const* a;           // [taps, rows]
-    const Index* weight_rows;        // [taps], where W_t begins in the packed matrix
-    float* const* y;                 // [rows]; for rows that fill up, any room for a row of the result
+    Index rows, taps, channels;
+    const float* const* a;                    // [taps, rows]
+    const Index* weight_rows;                 // [taps], where W_t begins in the packed matrix
+    float* const* y;                          // [rows]
+    const float* const* start;                // [rows], N floats each that y starts from; may be y itself
+    const float* const* residual = nullptr;   // [rows], N floats each to be added to that, or null
 };
 
 namespace detail {
 
-/// Channels [first, first + count) of taps [begin, end) of a tile of rows times one panel, added to y[r][column..].
+/// Channels [first, first + count) of taps [begin, end): a piece of the sum that makes an element of y.
+struct SumPiece {
+    Index begin, end, first, count;
+    bool begins() const { return begin == 0 && first == 0; }
+};
+
+/// Asks for `count` floats that are about to be read or written.
+ITO_SIMD_INLINE void prefetch(const float* p, Index count, bool writes) {
+    for (Index i = 0; i < count; i += 16) {
+        if (writes) __builtin_prefetch(p + i, 1);
+        else __builtin_prefetch(p + i, 0);
+    }
+}
+
+/// Where a tile finds its rows: at [r] + column.
+struct TileRows {
+    const float* const* start;
+    const float* const* residual;  // or null
+    float* const* y;
+    Index column;
+};
+
+/// A piece of the sum for Rows rows from `row` on, times the panel whose row 0 is `panel`.
 template <int Rows, int Vectors>
-ITO_SIMD_INLINE void multiply_tile(const RowBlock& block, Index row, Index begin, Index end, Index first, Index count,
-                                   const PackedMatrix& w, Index panel, float* const* y, Index column) {
+ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPiece& piece, const float* panel, const TileRows& rows) {
     Floats sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = load(y[r] + column + v * lanes); });
+        const float* const from = rows.start[r] + rows.column;
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = load(from + v * lanes); });
     });
-    for (Index tap = begin; tap < end; ++tap) {
-        const float* b = w.row(panel, block.weight_rows[tap] + first);
+    if (rows.residual)
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+            const float* const from = rows.residual[r] + rows.column;
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = add(sum[r][v], load(from + v * lanes)); });
+        });
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) { prefetch(rows.y[r] + rows.column, Vectors * lanes, true); });
+    for (Index tap = piece.begin; tap < piece.end; ++tap) {
+        const float* b = panel + (block.weight_rows[tap] + piece.first) * Vectors * lanes;
         const float* const* at = block.a + tap * block.rows + row;
         const float* a[Rows];
-        unrolled<Rows>([&](auto r) __attribute__((always_inline)) { a[r] = at[r] + first; });
-        for (Index c = 0; c < count; ++c, b += Vectors * lanes) {
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) { a[r] = at[r] + piece.first; });
+        for (Index c = 0; c < piece.count; ++c, b += Vectors * lanes) {
             Floats right[Vectors];
             unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
             unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-                const Floats left = broadcast(a[r][c]);
-                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
+                const Floats value = broadcast(a[r][c]);
+                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(value, right[v], sum[r][v]); });
             });
         }
     }
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { store(sum[r][v], y[r] + column + v * lanes); });
+        float* const to = rows.y[r] + rows.column;
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { store(sum[r][v], to + v * lanes); });
     });
 }
 
 template <int Vectors>
-void multiply_panel(const RowBlock& block, Index begin, Index end, Index first, Index count, const PackedMatrix& w,
-                    Index panel) {
+void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelStack& w, Index panel) {
     constexpr Index width = Vectors * lanes;
-    const Index column = panel * width, columns = std::min(width, w.columns() - column);
-    for (Index row = 0; row < block.rows; row += tile_rows) {
-        if (columns == width) {
-            multiply_tile<tile_rows, Vectors>(block, row, begin, end, first, count, w, panel, block.y + row, column);
-            continue;
+    const Index column = w.first_column(panel), columns = w.columns() - column, tiles = (block.rows + dense_rows - 1) / dense_rows;
+    const float* const* const start = piece.begins() ? block.start : block.y;
+    const float* const* const residual = piece.begins() ? block.residual : nullptr;
+    const float* const first = w.row(panel, 0, 0);
+    const Index least = tiles ? block.rows / tiles : 0, higher = tiles ? block.rows % tiles : 0;
+    for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
+        height = least + (tile < higher);
+        TileRows rows{start + row, residual ? residual + row : nullptr, block.y + row, column};
+        alignas(64) float room[dense_rows][width];
+        float* rooms[dense_rows];
+        if (columns < width) {  // the rows of y end within a register
+            for (Index r = 0; r < height; ++r) {
+                rooms[r] = room[r];
+                for (Index n = 0; n < columns; ++n)
+                    room[r][n] = rows.start[r][column + n] + (rows.residual ? rows.residual[r][column + n] : 0.0f);
+                std::fill(room[r] + columns, room[r] + width, 0.0f);
+            }
+            rows = {rooms, nullptr, rooms, 0};
         }
-        alignas(64) float room[tile_rows][width] = {};
-        float* rooms[tile_rows];
-        for (int r = 0; r < tile_rows; ++r) {
-            rooms[r] = room[r];
-            std::copy_n(block.y[row + r] + column, columns, room[r]);
-        }
-        multiply_tile<tile_rows, Vectors>(block, row, begin, end, first, count, w, panel, rooms, 0);
-        for (int r = 0; r < tile_rows; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
+        if (panel == 0 && piece.begin < piece.end)  // the panels after it find the rows in the cache
+            for (Index next = row + height; next < std::min(row + height + dense_rows, block.rows); ++next)
+                prefetch(block.a[piece.begin * block.rows + next] + piece.first, piece.count, false);
+        unrolled<dense_rows>([&](auto last) {
+            if (last + 1 == height) gathered_tile<last + 1, Vectors>(block, row, piece, first, rows);
+        });
+        if (columns < width)
+            for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
     }
 }
 
-/// Depth of the pieces that the sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
-inline constexpr Index depth_piece = 256;
+/// Length of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
+inline constexpr Index gathered_depth = dense_vectors * lanes > 16 ? 128 : 256;
 
 }  // namespace detail
 
-/// y(m) += sum over t of a(t, m) * W_t for the rows of one block, in this thread.
-inline void gathered_product(const RowBlock& block, const PackedMatrix& w) {
-    const Index together = std::max<Index>(1, detail::depth_piece / std::max<Index>(1, block.channels));
-    for (Index tap = 0; tap < block.taps; tap += together)
-        for (Index first = 0; first < block.channels; first += detail::depth_piece) {
-            const Index end = std::min(block.taps, tap + together), count = std::min(detail::depth_piece, block.channels - first);
-            for (Index panel = 0; panel < w.panels(); ++panel) {
-                if (w.width() == lanes) detail::multiply_panel<1>(block, tap, end, first, count, w, panel);
-                else detail::multiply_panel<tile_vectors>(block, tap, end, first, count, w, panel);
-            }
+/// Panels [first_panel, last_panel) of the rows of one block, in this thread.
+inline void gathered_product(const RowBlock& block, const PackedMatrix& matrix, Index first_panel, Index last_panel) {
+    const PanelStack& w = matrix.panels();
+    const Index cuts = std::max<Index>(1, (block.channels + detail::gathered_depth - 1) / detail::gathered_depth);
+    const Index together = std::max<Index>(1, detail::gathered_depth / std::max<Index>(1, block.channels));
+    for (Index tap = 0; tap == 0 || tap < block.taps; tap += together)  // without any taps the addends remain
+        for (Index cut = 0; cut < cuts; ++cut) {
+            const Index first = cut * block.channels / cuts, count = (cut + 1) * block.channels / cuts - first;
+            const detail::SumPiece piece{tap, std::min(block.taps, tap + together), first, count};
+            for (Index panel = first_panel; panel < last_panel; ++panel)
+                unrolled<dense_vectors>([&](auto last) {
+                    if (last + 1 == w.vectors(panel)) detail::gathered_panel<last + 1>(block, piece, w, panel);
+                });
         }
 }
 
-/// Rows of a block: few enough that its part of the input stays in the second-level cache, many enough that the panels
-/// are read rarely, and at least eight blocks where there are as many tiles.
-inline Index block_rows(Index rows) {
-    return std::clamp<Index>((rows / 8 + tile_rows - 1) / tile_rows, 1, 32) * tile_rows;
+inline void gathered_product(const RowBlock& block, const PackedMatrix& w) { gathered_product(block, w, 0, w.panels().panels()); }
+
+/// The addends but the residual, as a row of them for each sample.
+class StartRows {
+  public:
+    StartRows(const Addends<float>& addends, Index samples, Index columns) {
+        if (addends.bias && !addends.per_sample) {
+            first_ = addends.bias;
+            return;
+        }
+        stride_ = addends.per_sample ? columns : 0;
+        rows_ = Tensor<float>({addends.per_sample ? samples : 1, columns});
+        for (Index i = 0; i < rows_.size(); ++i)
+            rows_[i] = (addends.per_sample ? addends.per_sample[i] : 0.0f) + (addends.bias ? addends.bias[i % columns] : 0.0f);
+        first_ = rows_.data();
+    }
+
+    const float* operator[](Index sample) const { return first_ + sample * stride_; }
+
+  private:
+    Index stride_ = 0;
+    Tensor<float> rows_;
+    const float* first_;
+};
+
+/// work(first_row, last_row, first_panel, last_panel) for all of a product, on all threads: rows are shared, or panels
+/// where there are fewer rows than columns and so more to read of the matrix.
+template <class Work>
+void share_product(Index rows, const PackedMatrix& w, Work&& work) {
+    const Index threads = ThreadPool::current().threads(), panels = w.panels().panels();
+    // Few enough that their part of the input stays in the second-level cache, many enough that panels are read rarely.
+    constexpr Index most = 32 * dense_rows;
+    if (rows < w.columns() && (panels % threads == 0 || panels >= 8 * threads)) {
+        parallel_for(panels, (panels + threads - 1) / threads, [&](Index first, Index last) {
+            for (Index begin = 0; begin < rows; begin += most) work(begin, std::min(rows, begin + most), first, last);
+        });
+        return;
+    }
+    const Index blocks = std::max<Index>(1, (rows + most * threads - 1) / (most * threads)) * threads;
+    parallel_for(rows, std::max<Index>(dense_rows, (rows + blocks - 1) / blocks),
+                 [&](Index begin, Index end) { work(begin, end, Index{0}, panels); });
 }
 
-/// y [rows, N] = start + x [rows, C] * w [C, N] on all threads. start(m, y + m * N) writes the start values of row m.
-template <class Start>
-void matrix_product(const float* x, Index rows, const PackedMatrix& w, float* y, Start&& start) {
-    const Index depth = w.depth(), columns = w.columns();
-    parallel_for(rows, block_rows(rows), [&](Index begin, Index end) {
-        const Index count = (end - begin + tile_rows - 1) / tile_rows * tile_rows, weight_row = 0;
-        Tensor<const float*> a({count});
+/// y [rows, N] = addends + x [rows, C] * w [C, N] on all threads; the rows belong to `samples` samples of the same size.
+inline void matrix_product(const float* x, Index rows, const PackedMatrix& w, float* y, const Addends<float>& addends = {},
+                           Index samples = 1) {
+    const Index depth = w.depth(), columns = w.columns(), rows_a_sample = std::max<Index>(1, rows / std::max<Index>(1, samples));
+    const StartRows starts(addends, samples, columns);
+    share_product(rows, w, [&](Index begin, Index end, Index first_panel, Index last_panel) {
+        const Index count = end - begin, weight_row = 0;
+        Tensor<const float*> from({3, count});
         Tensor<float*> to({count});
-        Tensor<float> unused({count > end - begin ? columns : 0});
+        const float **const start = from.data() + count, **const residual = start + count;
         for (Index r = 0; r < count; ++r) {
-            const Index row = std::min(begin + r, end - 1);
-            a[r] = x + row * depth;
-            to[r] = begin + r < end ? y + row * columns : unused.data();
-            if (begin + r < end) start(row, to[r]);
+            const Index row = begin + r;
+            from[r] = x + row * depth;
+            to[r] = y + row * columns;
+            start[r] = starts[row / rows_a_sample];
+            if (addends.residual) residual[r] = addends.residual + row * columns;
         }
-        std::fill_n(unused.data(), unused.size(), 0.0f);
-        gathered_product({count, 1, depth, a.data(), &weight_row, to.data()}, w);
+        gathered_product({count, 1, depth, from.data(), &weight_row, to.data(), start, addends.residual ? residual : nullptr}, w,
+                         first_panel, last_panel);
     });
 }
 

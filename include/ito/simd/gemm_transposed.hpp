@@ -33,24 +33,24 @@ ITO_SIMD_INLINE void outer_tile(Index rows, const float* const* a, Index channel
     });
 }
 
-/// One tap's channels in tiles of at most tile_rows of about the same height, times one panel.
+/// One tap's channels in tiles of at most dense_rows of about the same height, times one panel.
 template <int Vectors>
-void outer_panel(Index rows, const float* const* a, Index channels, const PackedMatrix& g, Index panel, float* s) {
+void outer_panel(Index rows, const float* const* a, Index channels, const PanelStack& g, Index panel, float* s) {
     constexpr Index width = Vectors * lanes;
-    const Index column = panel * width, columns = std::min(width, g.columns() - column);
-    const Index tiles = (channels + tile_rows - 1) / tile_rows;
+    const Index column = g.first_column(panel), columns = std::min(width, g.columns() - column);
+    const Index tiles = (channels + dense_rows - 1) / dense_rows;
     for (Index tile = 0; tile < tiles; ++tile) {
         const Index channel = tile * channels / tiles, height = (tile + 1) * channels / tiles - channel;
-        alignas(64) float room[tile_rows][width] = {};
-        float* to[tile_rows] = {};
+        alignas(64) float room[dense_rows][width] = {};
+        float* to[dense_rows] = {};
         for (Index r = 0; r < height; ++r) {
             to[r] = s + (channel + r) * g.columns() + column;
             if (columns == width) continue;
             std::copy_n(to[r], columns, room[r]);
             to[r] = room[r];
         }
-        unrolled<tile_rows>([&](auto last) {
-            if (last + 1 == height) outer_tile<last + 1, Vectors>(rows, a, channel, g.row(panel, 0), to, 0);
+        unrolled<dense_rows>([&](auto last) {
+            if (last + 1 == height) outer_tile<last + 1, Vectors>(rows, a, channel, g.row(panel, 0, 0), to, 0);
         });
         if (columns == width) continue;
         for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, s + (channel + r) * g.columns() + column);
@@ -65,11 +65,11 @@ inline constexpr Index outer_rows = 256;
 /// sums [taps, C, N] += outer products of the rows of one block, in this thread. a is [taps, rows], g [rows, N].
 inline void outer_products(Index rows, Index taps, Index channels, const float* const* a, const PackedMatrix& g, float* sums) {
     for (Index tap = 0; tap < taps; ++tap)
-        for (Index panel = 0; panel < g.panels(); ++panel) {
-            float* s = sums + tap * channels * g.columns();
-            if (g.width() == lanes) detail::outer_panel<1>(rows, a + tap * rows, channels, g, panel, s);
-            else detail::outer_panel<tile_vectors>(rows, a + tap * rows, channels, g, panel, s);
-        }
+        for (Index panel = 0; panel < g.panels().panels(); ++panel)
+            unrolled<dense_vectors>([&](auto last) {
+                if (last + 1 == g.panels().vectors(panel))
+                    detail::outer_panel<last + 1>(rows, a + tap * rows, channels, g.panels(), panel, sums + tap * channels * g.columns());
+            });
 }
 
 /// sums [C, N] += x [rows, C] transposed times g [rows, N], in this thread.

@@ -7,7 +7,7 @@
 #include "ito/core/tensor.hpp"
 #include "ito/simd/conv_shape.hpp"
 #include "ito/simd/dense.hpp"
-#include "ito/simd/weight_view.hpp"
+#include "ito/simd/operands.hpp"
 #include "ito/simd/winograd_maps.hpp"
 
 // Convolutions of kernel 3 x 3 and stride 1 by F(M x M, 3 x 3): the result is cut into tiles of M x M pixels. A tile's

@@ -25,4 +25,12 @@ struct WeightView {
     WeightView transposed() const { return {first + (taps - 1) * tap_stride, taps, out, in, -tap_stride, out_stride, in_stride}; }
 };
 
+/// What is added to a product of `columns` numbers a row in the same pass; null where nothing is.
+template <class T>
+struct Addends {
+    const T* bias = nullptr;        // [columns]
+    const T* per_sample = nullptr;  // [samples, columns], a sample being as many rows as every other
+    const T* residual = nullptr;    // [rows, columns]
+};
+
 }  // namespace ito::simd
