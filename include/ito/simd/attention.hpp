@@ -20,9 +20,9 @@ struct AttentionShape {
 
 namespace detail {
 
-inline constexpr Index query_block = 8 * dense_rows, key_block = 64;
+inline constexpr Index query_block = 4 * dense_rows, key_block = 256;
 
-inline Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
+constexpr Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
 
 /// Rows of one head, [.., row_stride] apart, from `first` on.
 struct HeadRows {
@@ -33,7 +33,7 @@ inline HeadRows rows_of(const float* x, Index length, Index heads, Index width, 
     return {x + (n * length + first) * heads * width + head * width, heads * width};
 }
 
-/// A block of rows of its own, filled up to whole tiles, with the addresses that the products take.
+/// A block of rows of its own, with the addresses that the products take.
 class Rows {
   public:
     Rows(Index count, Index width) : values_({count, width}), addresses_({count}) {
@@ -49,17 +49,25 @@ class Rows {
             map(values_.dim(1), addresses_[r], [=](Floats v) { return multiply(v, broadcast(factor)); }, from.at + r * from.row_stride);
     }
 
-    /// `count` rows of to, from (row, column) on, += as many of from times w; at most query_block rows, in whole tiles.
-    static void add_product(Rows& from, Index from_row, Index from_column, Index count, Index channels, const PackedMatrix& w,
-                            Rows& to, Index to_row, Index to_column) {
+    /// The first `count` <= query_block rows of to, from a column on, += those of from, from a column on, times w.
+    static void add_product(Rows& from, Index from_column, Index count, Index channels, const PackedMatrix& w, Rows& to, Index to_column) {
         const float* a[query_block];
         float* y[query_block];
         for (Index r = 0; r < count; ++r) {
-            a[r] = from[from_row + r] + from_column;
-            y[r] = to[to_row + r] + to_column;
+            a[r] = from[r] + from_column;
+            y[r] = to[r] + to_column;
         }
-        const Index start = 0;
-        gathered_product({count, 1, channels, a, &start, y, y}, w);
+        const Index first = 0;
+        gathered_product({count, 1, channels, a, &first, y, y}, w);
+    }
+
+    /// The first `count` <= query_block rows of to = those of from times w.
+    static void product(const Rows& from, Index count, const PackedMatrix& w, Rows& to) {
+        const float* zeros[query_block];
+        alignas(64) static constexpr float zero[key_block] = {};
+        std::fill_n(zeros, count, zero);
+        const Index first = 0;
+        gathered_product({count, 1, w.depth(), from.addresses_.data(), &first, to.addresses_.data(), zeros}, w);
     }
 
     /// sums [channels, w.columns()] += the first `count` rows, from a column on, transposed times w.
@@ -79,12 +87,6 @@ inline PackedMatrix packed(const float* matrix, Index depth, Index columns, Inde
     return PackedMatrix(WeightView::matrix(matrix, depth, columns, row_stride, column_stride));
 }
 
-inline float largest(Floats v) {
-    alignas(64) float room[lanes];
-    store(v, room);
-    return *std::max_element(room, room + lanes);
-}
-
 /// scores[0..count), in room for whole registers, become e^(score - most), with most the largest of them and of what it
 /// was; their sum.
 inline float exponentiate_row(float* scores, Index count, float& most) {
@@ -101,6 +103,57 @@ inline float exponentiate_row(float* scores, Index count, float& most) {
     }
     return static_cast<float>(sum(total));
 }
+
+/// What the softmax of a block of queries knows of the keys so far.
+class RunningSoftmax {
+  public:
+    /// Before the first keys.
+    void begin() {
+        std::fill_n(most_, room, -std::numeric_limits<float>::infinity());
+        std::fill_n(total_[0], query_block * lanes, 0.0f);
+    }
+
+    /// scores[r][0..keys), in room for whole registers, of rows [0, count) become e^(score - m), with m the largest score of
+    /// the row so far. Rows of mixed are scaled by what that changed. First all that is one number a row, then all that is
+    /// one a score: what a row waits for is hidden behind the others.
+    void add(Rows& scores, Index count, Index keys, Rows& mixed, Index value_width) {
+        const Index whole = blocks_of(keys, lanes) * lanes;
+        for (Index r = 0; r < count; ++r) {
+            float* const row = scores[r];
+            std::fill(row + keys, row + whole, -std::numeric_limits<float>::infinity());
+            Floats top = broadcast(most_[r]);
+            for (Index i = 0; i < whole; i += lanes) top = maximum(top, load(row + i));
+            top_[r] = largest(top);
+        }
+        const Floats log2_e = broadcast(1.44269504f);
+        for (Index r = 0; r < count; r += lanes) {
+            const Floats scaled = multiply(load(top_ + r), log2_e);
+            store(two_to_the(subtract(multiply(load(most_ + r), log2_e), scaled)), factor_ + r);
+            store(scaled, scaled_ + r);
+        }
+        for (Index r = 0; r < count; ++r) {
+            const float factor = factor_[r];
+            most_[r] = top_[r];
+            if (factor != 1.0f) map(value_width, mixed[r], [=](Floats x) { return multiply(x, broadcast(factor)); }, mixed[r]);
+            float* const row = scores[r];
+            const Floats m = broadcast(-scaled_[r]);
+            Floats sum = multiply(load(total_[r]), broadcast(factor));
+            for (Index i = 0; i < whole; i += lanes) {
+                const Floats p = two_to_the(multiply_add(load(row + i), log2_e, m));
+                store(p, row + i);
+                sum = simd::add(sum, p);
+            }
+            store(sum, total_[r]);
+        }
+    }
+
+    /// The sum of what the scores of a row became.
+    double total(Index r) const { return sum(load(total_[r])); }
+
+  private:
+    static constexpr Index room = blocks_of(query_block, lanes) * lanes;
+    alignas(64) float most_[room], top_[room] = {}, scaled_[room], factor_[room], total_[query_block][lanes];
+};
 
 }  // namespace detail
 
@@ -124,31 +177,24 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
     });
     parallel_for(s.samples * s.heads * query_blocks, 1, [&](Index begin, Index end) {
         Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
-        float most[query_block], total[query_block];
+        RunningSoftmax softmax;
         for (Index piece = begin; piece < end; ++piece) {
             const Index first = piece % query_blocks * query_block, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
-            const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, dense_rows) * dense_rows;
+            const Index count = std::min(query_block, s.queries - first);
             queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
             mixed.clear();
-            std::fill_n(most, count, -std::numeric_limits<float>::infinity());
-            std::fill_n(total, count, 0.0f);
+            softmax.begin();
             for (Index b = 0; b < key_blocks; ++b) {
                 const Block& block = blocks[static_cast<std::size_t>((n * s.heads + head) * key_blocks + b)];
                 const Index keys = block.values.depth();
-                scores.clear();
-                Rows::add_product(queries, 0, 0, tiled, s.width, block.keys, scores, 0, 0);
-                for (Index r = 0; r < count; ++r) {
-                    const float before = most[r], sum = exponentiate_row(scores[r], keys, most[r]);
-                    const float factor = b > 0 ? std::exp(before - most[r]) : 0.0f;
-                    total[r] = total[r] * factor + sum;
-                    if (b > 0 && factor != 1.0f)
-                        map(s.value_width, mixed[r], [=](Floats x) { return multiply(x, broadcast(factor)); }, mixed[r]);
-                }
-                Rows::add_product(scores, 0, 0, tiled, keys, block.values, mixed, 0, 0);
+                Rows::product(queries, count, block.keys, scores);
+                softmax.add(scores, count, keys, mixed, s.value_width);
+                Rows::add_product(scores, 0, count, keys, block.values, mixed, 0);
             }
             for (Index r = 0; r < count; ++r) {
                 float* to = y + (n * s.queries + first + r) * s.heads * s.value_width + head * s.value_width;
-                map(s.value_width, to, [=](Floats x) { return multiply(x, broadcast(1 / total[r])); }, mixed[r]);
+                const float inverse = static_cast<float>(1 / softmax.total(r));
+                map(s.value_width, to, [=](Floats x) { return multiply(x, broadcast(inverse)); }, mixed[r]);
             }
         }
     });
@@ -181,7 +227,7 @@ inline void attention_gradient(const AttentionShape& s, const float* q, const fl
             }
             Tensor<float> to_keys = Tensor<float>::zeros({s.keys, s.width}), to_values = Tensor<float>::zeros({s.keys, s.value_width});
             for (Index first = 0; first < s.queries; first += query_block) {
-                const Index count = std::min(query_block, s.queries - first), tiled = blocks_of(count, dense_rows) * dense_rows;
+                const Index count = std::min(query_block, s.queries - first);
                 queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, scale);
                 gradients.copy(rows_of(dy, s.queries, s.heads, s.value_width, n, head, first), count, 1.0f);
                 const PackedMatrix packed_queries = packed(queries[0], count, s.width, s.width, 1);
@@ -191,8 +237,8 @@ inline void attention_gradient(const AttentionShape& s, const float* q, const fl
                 to_queries.clear();
                 for (Index b = 0; b < key_blocks; ++b) {
                     const Block& block = blocks[static_cast<std::size_t>(b)];
-                    Rows::add_product(queries, 0, 0, tiled, s.width, block.key_columns, p, 0, b * key_block);
-                    Rows::add_product(gradients, 0, 0, tiled, s.value_width, block.value_columns, ds, 0, b * key_block);
+                    Rows::add_product(queries, 0, count, s.width, block.key_columns, p, b * key_block);
+                    Rows::add_product(gradients, 0, count, s.value_width, block.value_columns, ds, b * key_block);
                 }
                 for (Index r = 0; r < count; ++r) {
                     float most = -std::numeric_limits<float>::infinity();
@@ -208,7 +254,7 @@ inline void attention_gradient(const AttentionShape& s, const float* q, const fl
                     const Index at = b * key_block, keys = block.key_rows.depth();
                     p.add_outer_product(at, count, keys, packed_gradients, &to_values(at, 0));
                     ds.add_outer_product(at, count, keys, packed_queries, &to_keys(at, 0));
-                    Rows::add_product(ds, 0, at, tiled, keys, block.key_rows, to_queries, 0, 0);
+                    Rows::add_product(ds, at, count, keys, block.key_rows, to_queries, 0);
                 }
                 for (Index r = 0; r < count; ++r)
                     map(s.width, dq + ((n * s.queries + first + r) * s.heads + head) * s.width,

@@ -66,6 +66,8 @@ ITO_SIMD_INLINE Floats power_of_two(Floats shifted) {
     const IntTag ints;
     return hn::BitCast(FloatTag(), hn::Add(hn::ShiftLeft<23>(hn::BitCast(ints, shifted)), hn::Set(ints, 0x3F800000)));
 }
+/// The largest of a register's numbers.
+ITO_SIMD_INLINE float largest(Floats x) { return hn::GetLane(hn::MaxOfLanes(FloatTag(), x)); }
 #else
 ITO_SIMD_INLINE Floats square_root(Floats x) {
     for (int i = 0; i < lanes; ++i) x[i] = std::sqrt(x[i]);
@@ -80,6 +82,11 @@ ITO_SIMD_INLINE Floats power_of_two(Floats shifted) {
     bits = (bits << 23) + 0x3F800000u;
     std::memcpy(&shifted, &bits, sizeof bits);
     return shifted;
+}
+ITO_SIMD_INLINE float largest(Floats x) {
+    float most = x[0];
+    for (int i = 1; i < lanes; ++i) most = std::max(most, x[i]);
+    return most;
 }
 #endif
 ITO_SIMD_INLINE double square_root(double x) { return std::sqrt(x); }
@@ -106,6 +113,21 @@ ITO_SIMD_INLINE Floats exponential(Floats x) {
     return where_less(x, lowest, broadcast(0.0f), multiply_add(p, scale, scale));
 }
 ITO_SIMD_INLINE double exponential(double x) { return std::exp(x); }
+
+/// 2^x to 2 ulp for x < 128; below -126 what it is there, 1.2e-38; NaN stays.
+ITO_SIMD_INLINE Floats two_to_the(Floats x) {
+    const Floats bounded = maximum(broadcast(-126.0f), x), shift = broadcast(12582912.0f);
+    const Floats shifted = add(bounded, shift), r = subtract(bounded, subtract(shifted, shift));
+    // minimax on |r| <= 1/2; relative error 2e-8 with the coefficients rounded
+    Floats p = broadcast(0.00015353362f);
+    p = multiply_add(p, r, broadcast(0.0013398875f));
+    p = multiply_add(p, r, broadcast(0.00961843692f));
+    p = multiply_add(p, r, broadcast(0.0555033237f));
+    p = multiply_add(p, r, broadcast(0.240226477f));
+    p = multiply_add(p, r, broadcast(0.693147182f));
+    const Floats scale = power_of_two(shifted);
+    return multiply_add(multiply(p, r), scale, scale);
+}
 
 /// The two tails of the normal distribution beyond |x|, halved: Phi(-|x|), given e^(-x^2 / 2).
 ITO_SIMD_INLINE Floats normal_tail(Floats x, Floats e) {
