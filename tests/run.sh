@@ -27,7 +27,9 @@ for preset in "${presets[@]}"; do
     SECONDS=0
     examples=OFF
     [ "$preset" != release ] || examples=ON
+    # -O3 takes a third longer to compile and changes nothing that a test would see.
     (cd "$root" && cmake --preset "$preset" -B "$build/$preset" -DITO_BUILD_EXAMPLES=$examples -DITO_BUILD_BENCHMARKS=OFF \
+        -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
         >"$build/$preset-configure.log") || { cat "$build/$preset-configure.log"; exit 1; }
     cmake --build "$build/$preset" -j "$jobs"
     built=$SECONDS
