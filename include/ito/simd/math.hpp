@@ -114,7 +114,7 @@ ITO_SIMD_INLINE Floats exponential(Floats x) {
 }
 ITO_SIMD_INLINE double exponential(double x) { return std::exp(x); }
 
-/// 2^x to 2 ulp for x < 128; below -126 what it is there, 1.2e-38; NaN stays.
+/// 2^x to 2 ulp for x < 127.5; below -126 what it is there, 1.2e-38; NaN stays.
 ITO_SIMD_INLINE Floats two_to_the(Floats x) {
     const Floats bounded = maximum(broadcast(-126.0f), x), shift = broadcast(12582912.0f);
     const Floats shifted = add(bounded, shift), r = subtract(bounded, subtract(shifted, shift));
