@@ -3,6 +3,7 @@
 
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
+#include "ito/ops/dispatch.hpp"
 #include "ito/simd/activation.hpp"
 
 namespace ito::ops {

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <string>
-#include <type_traits>
 
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
-#include "ito/ops/attention_plain.hpp"
-#include "ito/simd/attention.hpp"
+#include "ito/ops/attention_kernels.hpp"
+#include "ito/ops/dispatch.hpp"
 
 namespace ito::ops {
 
@@ -24,20 +23,15 @@ Var<T> attention(const Var<T>& q, const Var<T>& k, const Var<T>& v, Index heads)
 
     const Index multiply_adds = shape.samples * shape.queries * shape.keys * (q->dim(2) + v->dim(2));
     const Profile::Timer timer("attention", q.shape(), k.shape(), multiply_adds);
-    constexpr bool kernels = std::is_same_v<T, float>;
     Tape<T>* tape = common_tape(q, k, v);
     Tensor<T> y({shape.samples, shape.queries, v->dim(2)});
-    if constexpr (kernels) simd::attention(shape, q->data(), k->data(), v->data(), y.data());
-    else detail::attend_plainly(shape, q->data(), k->data(), v->data(), y.data());
+    detail::attend<T>(shape, q->data(), k->data(), v->data(), y.data());
     if (!tape) return Var<T>(std::move(y));
 
     auto pullback = [=](Tensor<T>& dy) {
         const Profile::Timer timer("attention backward", q.shape(), k.shape(), 2 * multiply_adds);
         Tensor<T> dq = Tensor<T>::zeros(q.shape()), dk = Tensor<T>::zeros(k.shape()), dv = Tensor<T>::zeros(v.shape());
-        if constexpr (kernels)
-            simd::attention_gradient(shape, q->data(), k->data(), v->data(), dy.data(), dq.data(), dk.data(), dv.data());
-        else
-            detail::attend_plainly_gradient(shape, q->data(), k->data(), v->data(), dy.data(), dq.data(), dk.data(), dv.data());
+        detail::attend_gradient<T>(shape, q->data(), k->data(), v->data(), dy.data(), dq.data(), dk.data(), dv.data());
         tape->add(q, std::move(dq));
         tape->add(k, std::move(dk));
         tape->add(v, std::move(dv));

@@ -6,7 +6,7 @@
 
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
-#include "ito/simd/attention.hpp"
+#include "ito/simd/attention_shape.hpp"
 
 // Attention one query at a time, for any type: what the kernels of simd/ are tested against.
 namespace ito::ops::detail {

@@ -6,6 +6,7 @@
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/conv_kernels.hpp"
+#include "ito/ops/dispatch.hpp"
 #include "ito/ops/matmul.hpp"
 
 namespace ito::ops {

@@ -7,6 +7,7 @@
 #include "ito/core/profile.hpp"
 #include "ito/grad/tape.hpp"
 #include "ito/ops/activation.hpp"
+#include "ito/ops/dispatch.hpp"
 #include "ito/simd/group_norm.hpp"
 
 namespace ito::ops {

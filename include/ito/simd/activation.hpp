@@ -3,11 +3,10 @@
 
 #include <cmath>
 
+#include "ito/simd/activation_kind.hpp"
 #include "ito/simd/math.hpp"
 
 namespace ito::simd {
-
-enum class Activation { none, silu, relu, gelu, mish, tanh, sine };
 
 /// 1 / (1 + e^-x)
 template <class V>

@@ -4,19 +4,13 @@
 #include <cmath>
 #include <limits>
 
-#include "ito/core/shape.hpp"
+#include "ito/simd/attention_shape.hpp"
 #include "ito/simd/gemm_transposed.hpp"
 #include "ito/simd/math.hpp"
 
 // Attention by blocks of queries and keys, so that scores stay in the cache and never exist for a whole sequence: the
 // softmax is corrected from block to block (Milakov and Gimelshein 2018; Dao et al. 2022).
 namespace ito::simd {
-
-/// q [N, queries, heads * width], k [N, keys, heads * width], v [N, keys, heads * value_width], heads side by side.
-struct AttentionShape {
-    Index samples, heads, queries, keys, width, value_width;
-    double scale() const { return 1 / std::sqrt(static_cast<double>(width)); }
-};
 
 namespace detail {
 

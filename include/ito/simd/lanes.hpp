@@ -68,7 +68,7 @@ ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { ret
 #endif
 
 /// Registers of floats that the machine has: what the accumulators of a kernel must fit into.
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if (ITO_SIMD_HIGHWAY && HWY_CAP_GE512) || defined(__aarch64__)
 inline constexpr int registers = 32;
 #else
 inline constexpr int registers = 16;
