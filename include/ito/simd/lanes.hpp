@@ -9,6 +9,10 @@
 #if defined(__AVX512VBMI2__) && defined(__AVX512BITALG__) && defined(__VAES__) && !defined(HWY_WANT_AVX3_DL)
 #define HWY_WANT_AVX3_DL
 #endif
+// It wants AES for AVX2, which -march=haswell and x86-64-v3 do not give, and would halve the registers.
+#if defined(__AVX2__) && !defined(__AES__) && !defined(HWY_DISABLE_PCLMUL_AES)
+#define HWY_DISABLE_PCLMUL_AES
+#endif
 #include <hwy/highway.h>
 
 #include "ito/core/shape.hpp"
