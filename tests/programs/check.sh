@@ -4,6 +4,7 @@
 set -uo pipefail
 bin=$1
 model=$2
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -40,6 +41,8 @@ for sampler in ddpm euler heun dpmpp_2m; do
     works "sample with $sampler" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler $sampler --class 1 --out $sampler.png
 done
 works "sample with karras steps" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler dpmpp_2m --schedule karras --out karras.png
+works "examples/run.sh" env ITO_SAMPLE="$bin/sample" bash "$here/../../examples/run.sh" --steps 2 --out run.png
+is_png run.png
 works "sample --help" "$bin/sample" --help
 grep -q Example out && ok "--help has an example" || bad "--help has an example"
 works "minimal" "$bin/minimal" "$model"
