@@ -51,7 +51,7 @@ class MemoryPool {
                 return block;
             }
         }
-        if (bytes >= large && static_cast<double>(bytes) > available_memory()) {
+        if (bytes >= large && !memory_holds(static_cast<double>(bytes))) {
             trim();
             require_memory("a tensor", static_cast<double>(bytes));
         }

@@ -11,8 +11,9 @@
 #include "ito/simd/operands.hpp"
 #include "ito/simd/precision.hpp"
 
-// A program that links ito::simd has the kernels of its operations from one unit that holds them for several instruction sets; the best that the processor has is chosen when the first is asked for. The unit is made from the same
-// headers that are compiled into programs otherwise: see dispatch.cmake.
+// A program that links ito::simd has the kernels of its operations from one unit that holds them for several instruction
+// sets; the best that the processor has is chosen when the first is asked for. The unit is made from the same headers that
+// are compiled into programs otherwise: see dispatch.cmake.
 namespace ito::ops::detail {
 
 /// The functions of conv_kernels.hpp, matmul.hpp, attention_kernels.hpp and of simd/ of the same names on float, for one
