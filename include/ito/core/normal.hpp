@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -15,10 +15,11 @@
 // fused with sums), in the same order whatever the width: any machine and any compiler gives the same bits.
 namespace ito::detail {
 
+// Registers of a long chain of operations, each of which waits for the one before, are worked on side by side.
 #if defined(__AVX2__)
-inline constexpr int normal_lanes = 8;
+inline constexpr int normal_lanes = 8, normal_side = 4;
 #else
-inline constexpr int normal_lanes = 4;
+inline constexpr int normal_lanes = 4, normal_side = 1;
 #endif
 
 using NormalFloats [[gnu::vector_size(4 * normal_lanes)]] = float;
@@ -55,23 +56,26 @@ ITO_NORMAL_INLINE NormalFloats square_root(NormalFloats v) {
 #endif
 }
 
-/// Words in lanes of 64 bits, of which the upper halves do not count: products fit, and need no packing between rounds.
-using WideWords [[gnu::vector_size(4 * normal_lanes)]] = std::uint64_t;
-
-/// The full product of the lower halves.
-ITO_NORMAL_INLINE WideWords multiply(WideWords words, std::uint32_t constant) {
+/// The upper and the lower half of every word's product.
+ITO_NORMAL_INLINE void multiply(NormalWords v, std::uint32_t constant, NormalWords& high, NormalWords& low) {
 #if defined(__AVX2__)
-    return reinterpret_cast<WideWords>(_mm256_mul_epu32(reinterpret_cast<__m256i>(words), _mm256_set1_epi32(static_cast<int>(constant))));
-#elif defined(__SSE2__)
-    return reinterpret_cast<WideWords>(_mm_mul_epu32(reinterpret_cast<__m128i>(words), _mm_set1_epi32(static_cast<int>(constant))));
+    const auto words = reinterpret_cast<__m256i>(v), factor = _mm256_set1_epi32(static_cast<int>(constant));
+    const __m256i even = _mm256_mul_epu32(words, factor), odd = _mm256_mul_epu32(_mm256_srli_epi64(words, 32), factor);
+    high = reinterpret_cast<NormalWords>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA));
+    low = reinterpret_cast<NormalWords>(_mm256_mullo_epi32(words, factor));
 #else
-    return (words & 0xFFFFFFFF) * std::uint64_t{constant};
+    using Wide [[gnu::vector_size(4 * normal_lanes)]] = std::uint64_t;
+    const auto product = [&](Wide w) {
+#if defined(__SSE2__)
+        return reinterpret_cast<Wide>(_mm_mul_epu32(reinterpret_cast<__m128i>(w), _mm_set1_epi32(static_cast<int>(constant))));
+#else
+        return (w & 0xFFFFFFFF) * std::uint64_t{constant};
 #endif
-}
-
-/// even 0, odd 0, even 1, odd 1, ..
-ITO_NORMAL_INLINE NormalWords packed(WideWords even, WideWords odd) {
-    return reinterpret_cast<NormalWords>((even & 0xFFFFFFFF) | (odd << 32));
+    };
+    const Wide words = reinterpret_cast<Wide>(v), even = product(words), odd = product(words >> 32);
+    high = reinterpret_cast<NormalWords>((even >> 32) | (odd & 0xFFFFFFFF00000000));
+    low = reinterpret_cast<NormalWords>((even & 0xFFFFFFFF) | (odd << 32));
+#endif
 }
 
 /// p q + c
@@ -101,19 +105,23 @@ ITO_NORMAL_INLINE NormalFloats half_log(NormalFloats s) {
     return rounded(rounded(s * q) * p) + s;
 }
 
-/// Cosine and sine of x in [-pi/4, pi/4], where the angle is quadrant * pi/2 + x.
-ITO_NORMAL_INLINE void on_circle(NormalWords b, NormalFloats& cosine, NormalFloats& sine) {
-    const NormalFloats x = rounded(__builtin_convertvector(reinterpret_cast<NormalInts>(b << 2), NormalFloats) * (1.57079632679489661923f * 0x1p-32f));
-    const NormalFloats q = rounded(x * x);
-    NormalFloats s = rounded(q * (1.0f / 362880)) - 1.0f / 5040;
-    NormalFloats c = rounded(q * (-1.0f / 3628800)) + 1.0f / 40320;
-    s = horner(s, q, 1.0f / 120);
-    c = horner(c, q, -1.0f / 720);
-    s = horner(s, q, -1.0f / 6);
-    c = horner(c, q, 1.0f / 24);
-    c = horner(c, q, -0.5f);
-    cosine = horner(c, q, 1.0f);
-    sine = rounded(rounded(x * q) * s) + x;
+#define ITO_NORMAL_EACH _Pragma("GCC unroll 4") for (int i = 0; i < N; ++i)
+
+/// Cosine and sine of x in [-pi/4, pi/4], where the angle is quadrant * pi/2 + x; of N registers.
+template <int N>
+ITO_NORMAL_INLINE void on_circle(const NormalWords* b, NormalFloats* cosine, NormalFloats* sine) {
+    NormalFloats x[N], q[N], s[N], c[N];
+    ITO_NORMAL_EACH x[i] = rounded(__builtin_convertvector(reinterpret_cast<NormalInts>(b[i] << 2), NormalFloats) * (1.57079632679489661923f * 0x1p-32f));
+    ITO_NORMAL_EACH q[i] = rounded(x[i] * x[i]);
+    ITO_NORMAL_EACH s[i] = rounded(q[i] * (1.0f / 362880)) - 1.0f / 5040;
+    ITO_NORMAL_EACH c[i] = rounded(q[i] * (-1.0f / 3628800)) + 1.0f / 40320;
+    ITO_NORMAL_EACH s[i] = horner(s[i], q[i], 1.0f / 120);
+    ITO_NORMAL_EACH c[i] = horner(c[i], q[i], -1.0f / 720);
+    ITO_NORMAL_EACH s[i] = horner(s[i], q[i], -1.0f / 6);
+    ITO_NORMAL_EACH c[i] = horner(c[i], q[i], 1.0f / 24);
+    ITO_NORMAL_EACH c[i] = horner(c[i], q[i], -0.5f);
+    ITO_NORMAL_EACH cosine[i] = horner(c[i], q[i], 1.0f);
+    ITO_NORMAL_EACH sine[i] = rounded(rounded(x[i] * q[i]) * s[i]) + x[i];
 }
 
 /// Negative where the highest bit is set.
@@ -147,44 +155,61 @@ ITO_NORMAL_INLINE void store_interleaved(NormalFloats a, NormalFloats b, NormalF
 #endif
 }
 
-/// The keys of Philox's ten rounds.
+/// What the blocks of a sequence share: the keys of Philox's ten rounds, and what its first rounds make of all of the
+/// counter but the block.
 struct NormalKeys {
-    WideWords first[10], second[10];
+    std::array<std::uint32_t, 10> first, second;
+    std::uint32_t second_c1, second_c2, first_c3, third_c2;
 
-    explicit NormalKeys(std::array<std::uint32_t, 2> key) {
-        for (int round = 0; round < 10; ++round, key[0] += 0x9E3779B9, key[1] += 0xBB67AE85) first[round] = WideWords{} + key[0], second[round] = WideWords{} + key[1];
+    NormalKeys(std::array<std::uint32_t, 2> key, const std::array<std::uint32_t, 4>& counter) {
+        for (std::size_t round = 0; round < 10; ++round, key[0] += 0x9E3779B9, key[1] += 0xBB67AE85) first[round] = key[0], second[round] = key[1];
+        const std::uint64_t product1 = std::uint64_t{0xCD9E8D57} * counter[2];
+        const std::uint64_t product0 = std::uint64_t{0xD2511F53} * (static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ first[0]);
+        first_c3 = counter[3] ^ second[0], second_c1 = static_cast<std::uint32_t>(product1) ^ first[1];
+        second_c2 = static_cast<std::uint32_t>(product0 >> 32) ^ second[1], third_c2 = static_cast<std::uint32_t>(product0) ^ second[2];
     }
 };
 
-/// Counters of normal_lanes / 2 blocks on their way through the rounds.
-struct WideCounters {
-    WideWords c0, c1, c2, c3;
-
-    ITO_NORMAL_INLINE void round(WideWords key0, WideWords key1) {
-        const WideWords product0 = multiply(c0, 0xD2511F53), product1 = multiply(c2, 0xCD9E8D57);
-        c0 = (product1 >> 32) ^ (c1 ^ key0), c1 = product1;
-        c2 = (product0 >> 32) ^ (c3 ^ key1), c3 = product0;
+/// Philox of N times normal_lanes blocks from `block` on: words 0 and 2 and words 1 and 3, by turns.
+template <int N>
+ITO_NORMAL_INLINE void philox_blocks(const NormalKeys& keys, std::uint32_t block, NormalWords* lengths, NormalWords* angles) {
+    constexpr std::uint32_t m0 = 0xD2511F53, m1 = 0xCD9E8D57;
+    NormalWords places{};
+    for (int i = 0; i < normal_lanes; ++i) places[i] = static_cast<std::uint32_t>(i);
+    NormalWords c0[N], c1[N], c2[N], c3[N];
+    ITO_NORMAL_EACH {  // three rounds, in which only what the block has changed is a register
+        NormalWords high, low, high1, low1;
+        multiply(places + (block + static_cast<std::uint32_t>(i * normal_lanes)), m0, high, low);
+        multiply(high ^ keys.first_c3, m1, high1, low1);
+        multiply(high1 ^ keys.second_c1, m0, c2[i], c3[i]);
+        multiply(low ^ keys.second_c2, m1, c0[i], c1[i]);
+        c0[i] ^= low1 ^ keys.first[2], c2[i] ^= keys.third_c2;
     }
-};
+    _Pragma("GCC unroll 7") for (std::size_t round = 3; round < 10; ++round) {
+        ITO_NORMAL_EACH {
+            NormalWords high0, low0, high1, low1;
+            multiply(c0[i], m0, high0, low0);
+            multiply(c2[i], m1, high1, low1);
+            c0[i] = high1 ^ (c1[i] ^ keys.first[round]), c1[i] = low1;
+            c2[i] = high0 ^ (c3[i] ^ keys.second[round]), c3[i] = low0;
+        }
+    }
+    ITO_NORMAL_EACH lengths[2 * i] = c0[i], lengths[2 * i + 1] = c2[i], angles[2 * i] = c1[i], angles[2 * i + 1] = c3[i];
+}
 
 inline constexpr int most_normal_groups = 8;
 
 /// The normals of `groups` (at most most_normal_groups) times normal_lanes blocks from `block` on, four a block. In loops of
 /// short bodies, of which the machine runs many at once where one long body would wait for each of its results.
-inline void normal_groups(const std::array<std::uint32_t, 4>& counter, const NormalKeys& keys, std::uint32_t block, int groups, float* out) {
-    NormalWords lengths[2 * most_normal_groups], angles[2 * most_normal_groups];  // of words 0 and 1, of words 2 and 3, by turns
-    WideWords places{};
-    for (int i = 0; i < normal_lanes / 2; ++i) places[i] = static_cast<std::uint64_t>(2 * i);
-    const WideWords c1 = WideWords{} + counter[1], c2 = WideWords{} + counter[2], c3 = WideWords{} + counter[3];
-    for (int g = 0; g < groups; ++g) {
-        WideCounters even{places + (std::uint64_t{block} + static_cast<std::uint64_t>(g * normal_lanes)), c1, c2, c3}, odd{even.c0 + 1, c1, c2, c3};
-        for (int round = 0; round < 10; ++round) {
-            even.round(keys.first[round], keys.second[round]);
-            odd.round(keys.first[round], keys.second[round]);
-        }
-        lengths[2 * g] = packed(even.c0, odd.c0), lengths[2 * g + 1] = packed(even.c2, odd.c2);
-        angles[2 * g] = packed(even.c1, odd.c1), angles[2 * g + 1] = packed(even.c3, odd.c3);
-    }
+inline void normal_groups(const NormalKeys& keys, std::uint32_t block, int groups, float* out) {
+    NormalWords lengths[2 * most_normal_groups], angles[2 * most_normal_groups];
+    int done = 0;
+    const auto philox = [&](auto side) {
+        for (; done + side <= groups; done += side)
+            philox_blocks<side>(keys, block + static_cast<std::uint32_t>(done * normal_lanes), lengths + 2 * done, angles + 2 * done);
+    };
+    philox(std::integral_constant<int, normal_side>{});
+    philox(std::integral_constant<int, 1>{});
     const int n = 2 * groups;
     NormalFloats fractions[2 * most_normal_groups], exponents[2 * most_normal_groups], radii[2 * most_normal_groups];
     for (int i = 0; i < n; ++i) split_length(lengths[i], fractions[i], exponents[i]);
@@ -192,7 +217,12 @@ inline void normal_groups(const std::array<std::uint32_t, 4>& counter, const Nor
     for (int i = 0; i < n; ++i) radii[i] = half_log(fractions[i]);
     for (int i = 0; i < n; ++i) radii[i] = square_root(exponents[i] - rounded(4.0f * radii[i]));
     NormalFloats sines[2 * most_normal_groups], cosines[2 * most_normal_groups];
-    for (int i = 0; i < n; ++i) on_circle(angles[i], cosines[i], sines[i]);
+    done = 0;
+    const auto circle = [&](auto side) {
+        for (; done + side <= n; done += side) on_circle<side>(angles + done, cosines + done, sines + done);
+    };
+    circle(std::integral_constant<int, normal_side>{});
+    circle(std::integral_constant<int, 1>{});
     for (int g = 0; g < groups; ++g) {
         NormalFloats n0, n1, n2, n3;
         turn(radii[2 * g], angles[2 * g], cosines[2 * g], sines[2 * g], n0, n1);
@@ -201,6 +231,7 @@ inline void normal_groups(const std::array<std::uint32_t, 4>& counter, const Nor
     }
 }
 
+#undef ITO_NORMAL_EACH
 #undef ITO_NORMAL_INLINE
 
 }  // namespace ito::detail

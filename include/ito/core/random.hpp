@@ -179,16 +179,15 @@ template <class T>
 void fill_normal(std::span<T> out, const RandomKey& key, std::size_t first = 0) {
     static_assert(std::is_floating_point_v<T>);
     if constexpr (std::is_same_v<T, float>) {
-        const auto counter = key.counter(0);
-        const detail::NormalKeys keys(key.philox_key());
+        const detail::NormalKeys keys(key.philox_key(), key.counter(0));
         constexpr std::size_t group = 4 * detail::normal_lanes, most = group * detail::most_normal_groups;
         for (std::size_t start = 0; start < out.size(); start += most) {
             const std::size_t count = std::min(most, out.size() - start), whole = count / group;
             const auto block = static_cast<std::uint32_t>((first + start) / 4);
-            detail::normal_groups(counter, keys, block, static_cast<int>(whole), out.data() + start);
+            detail::normal_groups(keys, block, static_cast<int>(whole), out.data() + start);
             if (whole * group == count) continue;
             std::array<float, group> rest;
-            detail::normal_groups(counter, keys, block + static_cast<std::uint32_t>(whole * detail::normal_lanes), 1, rest.data());
+            detail::normal_groups(keys, block + static_cast<std::uint32_t>(whole * detail::normal_lanes), 1, rest.data());
             std::copy_n(rest.begin(), count - whole * group, out.data() + start + whole * group);
         }
     } else {

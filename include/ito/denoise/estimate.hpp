@@ -34,7 +34,8 @@ struct Decoded {
 
     T x0(T x, T out) const {
         const T raw = x0_of_x * x + x0_of_out * out;
-        return (raw < -limit ? -limit : raw > limit ? limit : raw) * gain;  // lets NaN through
+        const T above = -limit > raw ? -limit : raw;  // lets NaN through
+        return (limit < above ? limit : above) * gain;
     }
     T eps(T x, T out) const { return eps_of_x * x + eps_of_out * out; }
 };
