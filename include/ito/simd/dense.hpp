@@ -63,9 +63,29 @@ class PanelStack {
 
 namespace detail {
 
+/// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting:
+/// `lines` cache lines for every `rows` rows of the right matrix.
+struct Ahead {
+    const float* at;
+    Index lines;
+
+    static constexpr Index rows = 16, line = 64 / sizeof(float);
+
+    /// The share of tile `tile` of `tiles` in asking for `count` rows of `width` floats from `first` on; none if it is null.
+    static Ahead share(const float* first, Index count, Index width, Index tile, Index tiles) {
+        if (!first) return {nullptr, 0};
+        const Index lines = (rows * width / line + tiles - 1) / tiles;
+        return {first + tile * ((count + rows - 1) / rows) * lines * line, lines};
+    }
+
+    ITO_SIMD_INLINE void ask() {
+        for (Index i = 0; i < lines; ++i, at += line) __builtin_prefetch(at);
+    }
+};
+
 /// y [Rows, Vectors * lanes] = or += a b. Element (r, k) of a is at a[r * row_step + k * depth_step]; one of the steps is 1.
 template <int Rows, int Vectors, bool Transposed>
-ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, Index depth, float* y, bool adds) {
+ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, Index depth, float* y, bool adds, Ahead ahead) {
     constexpr Index width = Vectors * lanes;
     Floats sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
@@ -73,14 +93,17 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
     });
     const float* at[Rows];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) { at[r] = a + (Transposed ? r : r * a_step); });
-    for (Index k = 0; k < depth; ++k, b += width) {
-        Floats right[Vectors];
-        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
-        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-            const Floats left = broadcast(at[Transposed ? 0 : r][Transposed ? r : k]);
-            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
-        });
-        if constexpr (Transposed) at[0] += a_step;
+    for (Index k = 0; k < depth;) {
+        ahead.ask();
+        for (const Index end = std::min(k + Ahead::rows, depth); k < end; ++k, b += width) {
+            Floats right[Vectors];
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
+            unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+                const Floats left = broadcast(at[Transposed ? 0 : r][Transposed ? r : k]);
+                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
+            });
+            if constexpr (Transposed) at[0] += a_step;
+        }
     }
     if (adds)
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
@@ -99,7 +122,8 @@ void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index
         unrolled<dense_rows>([&](auto last) {
             if (last + 1 == height)
                 dense_tile<last + 1, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
-                                                          y + row * Vectors * lanes, adds);
+                                                          y + row * Vectors * lanes, adds,
+                                                          Ahead::share(b + depth * Vectors * lanes, depth, Vectors * lanes, tile, tiles));
         });
     }
 }

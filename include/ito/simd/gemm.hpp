@@ -68,6 +68,7 @@ namespace detail {
 struct SumPiece {
     Index begin, end, first, count;
     bool begins() const { return begin == 0 && first == 0; }
+    Index rows() const { return (end - begin) * count; }
 };
 
 /// Asks for `count` floats that are about to be read or written.
@@ -88,7 +89,8 @@ struct TileRows {
 
 /// A piece of the sum for Rows rows from `row` on, times the panel whose row 0 is `panel`.
 template <int Rows, int Vectors>
-ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPiece& piece, const float* panel, const TileRows& rows) {
+ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPiece& piece, const float* panel, const TileRows& rows,
+                                   Ahead ahead) {
     Floats sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         const float* const from = rows.start[r] + rows.column;
@@ -105,13 +107,16 @@ ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPi
         const float* const* at = block.a + tap * block.rows + row;
         const float* a[Rows];
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) { a[r] = at[r] + piece.first; });
-        for (Index c = 0; c < piece.count; ++c, b += Vectors * lanes) {
-            Floats right[Vectors];
-            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
-            unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-                const Floats value = broadcast(a[r][c]);
-                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(value, right[v], sum[r][v]); });
-            });
+        for (Index c = 0; c < piece.count;) {
+            ahead.ask();
+            for (const Index end = std::min(c + Ahead::rows, piece.count); c < end; ++c, b += Vectors * lanes) {
+                Floats right[Vectors];
+                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
+                unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+                    const Floats value = broadcast(a[r][c]);
+                    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(value, right[v], sum[r][v]); });
+                });
+            }
         }
     }
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
@@ -121,7 +126,7 @@ ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPi
 }
 
 template <int Vectors>
-void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelStack& w, Index panel) {
+void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelStack& w, Index panel, const float* next) {
     constexpr Index width = Vectors * lanes;
     const Index column = w.first_column(panel), columns = w.columns() - column, tiles = (block.rows + dense_rows - 1) / dense_rows;
     const float* const* const start = piece.begins() ? block.start : block.y;
@@ -146,7 +151,9 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
             for (Index next = row + height; next < std::min(row + height + dense_rows, block.rows); ++next)
                 prefetch(block.a[piece.begin * block.rows + next] + piece.first, piece.count, false);
         unrolled<dense_rows>([&](auto last) {
-            if (last + 1 == height) gathered_tile<last + 1, Vectors>(block, row, piece, first, rows);
+            if (last + 1 == height)
+                gathered_tile<last + 1, Vectors>(block, row, piece, first, rows,
+                                                 Ahead::share(next, piece.rows(), width, tile, tiles));
         });
         if (columns < width)
             for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
@@ -163,14 +170,19 @@ inline void gathered_product(const RowBlock& block, const PackedMatrix& matrix, 
     const PanelStack& w = matrix.panels();
     const Index cuts = std::max<Index>(1, (block.channels + detail::gathered_depth - 1) / detail::gathered_depth);
     const Index together = std::max<Index>(1, detail::gathered_depth / std::max<Index>(1, block.channels));
+    const auto channel = [&](Index cut) { return cut * block.channels / cuts; };
     for (Index tap = 0; tap == 0 || tap < block.taps; tap += together)  // without any taps the addends remain
         for (Index cut = 0; cut < cuts; ++cut) {
-            const Index first = cut * block.channels / cuts, count = (cut + 1) * block.channels / cuts - first;
-            const detail::SumPiece piece{tap, std::min(block.taps, tap + together), first, count};
-            for (Index panel = first_panel; panel < last_panel; ++panel)
+            const detail::SumPiece piece{tap, std::min(block.taps, tap + together), channel(cut), channel(cut + 1) - channel(cut)};
+            const Index next_tap = cut + 1 < cuts ? tap : piece.end, next_channel = cut + 1 < cuts ? channel(cut + 1) : 0;
+            for (Index panel = first_panel; panel < last_panel; ++panel) {
+                const float* next = nullptr;  // what is read of the matrix after this
+                if (panel + 1 < last_panel && piece.begin < piece.end) next = w.row(panel + 1, 0, block.weight_rows[piece.begin] + piece.first);
+                else if (next_tap < block.taps) next = w.row(first_panel, 0, block.weight_rows[next_tap] + next_channel);
                 unrolled<dense_vectors>([&](auto last) {
-                    if (last + 1 == w.vectors(panel)) detail::gathered_panel<last + 1>(block, piece, w, panel);
+                    if (last + 1 == w.vectors(panel)) detail::gathered_panel<last + 1>(block, piece, w, panel, next);
                 });
+            }
         }
 }
 
