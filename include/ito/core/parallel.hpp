@@ -31,6 +31,8 @@ inline void spin_pause() {
 }  // namespace detail
 
 /// Threads that share loops with the thread that calls them. Idle workers spin for some microseconds, then sleep.
+/// A thread begins with its own part of a loop and helps others when that is done: of loops over the same rows it gets
+/// about the same rows each time, and finds in its cache what it left there.
 /// A loop started inside another one, or while the pool is busy for another caller, runs in its own thread alone;
 /// the results are the same, because how a loop is cut never depends on who runs the pieces.
 class ThreadPool {
@@ -41,7 +43,8 @@ class ThreadPool {
             throw ArgumentError("number of threads must be from 0 (all) to 1024, got " + std::to_string(threads));
         if (threads == 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
         try {
-            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+            shares_ = std::vector<Share>(static_cast<std::size_t>(std::min(threads, 64)));
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (const std::exception& error) {
             join();
             throw Error("cannot start " + std::to_string(threads) + " threads: " + error.what());
@@ -65,17 +68,21 @@ class ThreadPool {
             for (Index i = 0; i < chunks; ++i) f(i);
             return;
         }
-        // A ticket is (generation of the loop, pieces left). Whoever lowers it by one owns that piece, and the loop cannot
-        // end before an owned piece is done, so what was read of a loop before its ticket was won belongs to it. The
-        // ticket of a loop that has ended has no pieces left and is never won, whatever was stored for the next loop.
-        const std::uint64_t generation = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+        // A ticket is (generation of the loop, pieces left of a share). Whoever lowers it by one owns that piece, and the
+        // loop cannot end before an owned piece is done, so what was read of a loop before its ticket was won belongs to
+        // it. The tickets of a loop that has ended have no pieces left and are never won, whatever was stored for the next.
+        const std::uint64_t generation = (shares_[0].ticket.load(std::memory_order_relaxed) >> 32) + 1;
         call_.store([](void* context, Index i) { (*static_cast<F*>(context))(i); }, std::memory_order_relaxed);
         context_.store(const_cast<std::remove_const_t<F>*>(&f), std::memory_order_relaxed);
+        chunks_.store(chunks, std::memory_order_relaxed);
         done_.store(0, std::memory_order_relaxed);
-        ticket_.store(generation << 32 | static_cast<std::uint64_t>(chunks), std::memory_order_release);
+        for (Index i = 0; i < shares(); ++i) {
+            const auto pieces = static_cast<std::uint64_t>(first_of(i + 1, chunks) - first_of(i, chunks));
+            shares_[static_cast<std::size_t>(i)].ticket.store(generation << 32 | pieces, std::memory_order_release);
+        }
         epoch_.fetch_add(1);
         epoch_.notify_all();
-        take_pieces(static_cast<std::uint32_t>(generation));
+        take_pieces(0, static_cast<std::uint32_t>(generation));
         for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
             if (spins < 4096) detail::spin_pause();
             else std::this_thread::yield();
@@ -109,8 +116,17 @@ class ThreadPool {
     };
 
   private:
-    void work() {
+    /// Pieces of a loop that are begun by one thread, in order. Each in a cache line of its own.
+    struct alignas(64) Share {
+        std::atomic<std::uint64_t> ticket{0};
+    };
+
+    Index shares() const { return static_cast<Index>(shares_.size()); }
+    Index first_of(Index share, Index chunks) const { return share * chunks / shares(); }
+
+    void work(int thread) {
         scoped_ = this;
+        const Index own = thread % shares();
         int seen = 0;
         while (true) {
             int epoch = epoch_.load(std::memory_order_acquire);
@@ -124,7 +140,7 @@ class ThreadPool {
             }
             seen = epoch;
             if (stopping_.load()) return;
-            take_pieces(static_cast<std::uint32_t>(ticket_.load(std::memory_order_acquire) >> 32));
+            take_pieces(own, static_cast<std::uint32_t>(shares_[0].ticket.load(std::memory_order_acquire) >> 32));
         }
     }
 
@@ -135,23 +151,35 @@ class ThreadPool {
         for (std::thread& worker : workers_) worker.join();
     }
 
-    void take_pieces(std::uint32_t generation) {
-        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    void take_pieces(Index own, std::uint32_t generation) {
+        for (Index i = 0; i < shares(); ++i) {
+            const Index share = (own + i) % shares();
+            if (const Index taken = take_pieces_of(share, generation)) done_.fetch_add(taken, std::memory_order_acq_rel);
+        }
+    }
+
+    /// The number of pieces that this thread did.
+    Index take_pieces_of(Index share, std::uint32_t generation) {
+        std::atomic<std::uint64_t>& shared = shares_[static_cast<std::size_t>(share)].ticket;
+        Index taken = 0;
+        std::uint64_t ticket = shared.load(std::memory_order_acquire);
         while (static_cast<std::uint32_t>(ticket >> 32) == generation) {
             const auto left = static_cast<Index>(ticket & 0xffffffffu);
-            if (left == 0) return;
+            if (left == 0) break;
             const auto call = call_.load(std::memory_order_relaxed);
             void* const context = context_.load(std::memory_order_relaxed);
-            if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
+            const Index end = first_of(share + 1, chunks_.load(std::memory_order_relaxed));
+            if (!shared.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
             try {
-                call(context, left - 1);
+                call(context, end - left);
             } catch (...) {
                 const std::lock_guard lock(error_mutex_);
                 if (!error_) error_ = std::current_exception();
             }
-            done_.fetch_add(1, std::memory_order_acq_rel);
-            ticket = ticket_.load(std::memory_order_acquire);
+            ++taken;
+            ticket = shared.load(std::memory_order_acquire);
         }
+        return taken;
     }
 
     static inline thread_local ThreadPool* scoped_ = nullptr;
@@ -159,10 +187,10 @@ class ThreadPool {
     std::vector<std::thread> workers_;
     std::atomic<bool> stopping_{false}, busy_{false};
     std::atomic<int> epoch_{0};
-    std::atomic<std::uint64_t> ticket_{0};
+    std::vector<Share> shares_;
     std::atomic<void (*)(void*, Index)> call_{nullptr};
     std::atomic<void*> context_{nullptr};
-    std::atomic<Index> done_{0};
+    std::atomic<Index> chunks_{0}, done_{0};
     std::mutex error_mutex_;
     std::exception_ptr error_;
 };
