@@ -20,20 +20,30 @@ struct GroupNorm {
 
 namespace detail {
 
-/// How a group norm goes through x [N, .., C]: `rows` rows of C channels a sample, in strips.
+/// How a group norm goes through `samples` samples of x [N, .., C] from `first` on: `rows` rows of C channels a sample,
+/// in strips.
 struct Strips {
-    Index samples, rows, channels, groups;
+    Index first, samples, rows, channels, groups;
     Index height = simd::strip_rows(channels), count = (rows + height - 1) / height;
 
     Index width() const { return channels / groups; }
+
+    /// f(strips of some of the samples), on all threads, for work that goes through a sample more than once: a thread
+    /// that has samples of its own finds them in its cache.
+    template <class F>
+    void for_samples(F&& f) const {
+        const Index threads = ThreadPool::current().threads();
+        const Index together = samples % threads == 0 || samples >= 4 * threads ? 1 : samples;
+        parallel_for(samples, together, [&](Index begin, Index end) { f(Strips{first + begin, end - begin, rows, channels, groups}); });
+    }
 
     /// f(sample, strip, offset of its first number, its rows), on all threads.
     template <class F>
     void for_each(F&& f) const {
         parallel_for(samples * count, 1, [&](Index begin, Index end) {
             for (Index piece = begin; piece < end; ++piece) {
-                const Index strip = piece % count, first = strip * height;
-                f(piece / count, strip, (piece / count * rows + first) * channels, std::min(height, rows - first));
+                const Index n = first + piece / count, strip = piece % count, row = strip * height;
+                f(n, strip, (n * rows + row) * channels, std::min(height, rows - row));
             }
         });
     }
@@ -59,14 +69,14 @@ class NormFactors {
 
 /// Mean and inverse deviation of every group, repeated over its channels. Every strip has its own mean and squared
 /// distances from it, and these are put together in double (Chan, Golub and LeVeque 1979): one pass over memory, and
-/// nothing is lost where the mean is far larger than the deviation. Returns the means before they were rounded, [N, groups].
+/// nothing is lost where the mean is far larger than the deviation. Returns the means before they were rounded, [samples, groups].
 template <class T>
 Tensor<double> find_moments(const Strips& s, const T* x, double epsilon, NormFactors<T>& factors) {
     Tensor<double> moments({s.samples, s.count, s.groups, 2});
     s.for_each([&](Index n, Index strip, Index offset, Index rows) {
         Tensor<T> means({s.channels}), squares({s.channels});
         simd::strip_moments(x + offset, rows, s.channels, means.data(), squares.data());
-        double* to = moments.data() + (n * s.count + strip) * s.groups * 2;
+        double* to = moments.data() + ((n - s.first) * s.count + strip) * s.groups * 2;
         const T *mean = means.data(), *square = squares.data();
         for (Index group = 0; group < s.groups; ++group, mean += s.width(), square += s.width()) {
             double total = 0, apart = 0;
@@ -83,8 +93,8 @@ Tensor<double> find_moments(const Strips& s, const T* x, double epsilon, NormFac
     Tensor<double> exact({s.samples, s.groups});
     parallel_for(s.samples * s.groups, 64, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
-            const Index n = i / s.groups, group = i % s.groups;
-            const double* strip = moments.data() + (n * s.count * s.groups + group) * 2;
+            const Index n = s.first + i / s.groups, group = i % s.groups;
+            const double* strip = moments.data() + (i / s.groups * s.count * s.groups + group) * 2;
             double count = 0, mean = 0, apart = 0;
             for (Index k = 0; k < s.count; ++k, strip += s.groups * 2) {
                 const double more = static_cast<double>(std::min(s.height, s.rows - k * s.height) * s.width());
@@ -116,25 +126,28 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
     require_shape("group norm: weight", {channels}, gamma.value.shape());
     require_shape("group norm: bias", {channels}, beta.value.shape());
     if (scale_shift) require_shape("group norm: scale and shift", {n, 2 * channels}, scale_shift.shape());
-    const detail::Strips strips{n, x->size() ? x->size() / (n * channels) : 0, channels, how.groups};
+    const detail::Strips strips{0, n, x->size() ? x->size() / (n * channels) : 0, channels, how.groups};
     const Activation activation = how.activation;
 
     const Profile::Timer timer("group norm", x.shape());
     detail::NormFactors<T> factors(n, channels);
-    const Tensor<double> means = detail::find_moments(strips, x->data(), how.epsilon, factors);
-    for (Index i = 0; i < n; ++i) {
-        const T* scales = scale_shift ? scale_shift->data() + i * 2 * channels : nullptr;
-        for (Index c = 0; c < channels; ++c) {
-            const T scale = scales ? T(1) + scales[c] : T(1), offset = scales ? scales[channels + c] : T(0);
-            factors.slope(i)[c] = gamma.value[c] * scale * factors.inverse(i)[c];
-            // In double, so that x = mean gives 0 to one rounding, however far the mean is from 0.
-            const double of_mean = means[i * how.groups + c / strips.width()] * static_cast<double>(factors.slope(i)[c]);
-            factors.shift(i)[c] = static_cast<T>(static_cast<double>(beta.value[c] * scale + offset) - of_mean);
-        }
-    }
     Tensor<T> y(x.shape());
-    strips.for_each([&](Index i, Index, Index offset, Index rows) {
-        simd::affine_rows(activation, x->data() + offset, rows, channels, factors.slope(i), factors.shift(i), y.data() + offset);
+    strips.for_samples([&](const detail::Strips& some) {
+        const Tensor<double> means = detail::find_moments(some, x->data(), how.epsilon, factors);
+        for (Index k = 0; k < some.samples; ++k) {
+            const Index i = some.first + k;
+            const T* scales = scale_shift ? scale_shift->data() + i * 2 * channels : nullptr;
+            for (Index c = 0; c < channels; ++c) {
+                const T scale = scales ? T(1) + scales[c] : T(1), offset = scales ? scales[channels + c] : T(0);
+                factors.slope(i)[c] = gamma.value[c] * scale * factors.inverse(i)[c];
+                // In double, so that x = mean gives 0 to one rounding, however far the mean is from 0.
+                const double of_mean = means[k * how.groups + c / strips.width()] * static_cast<double>(factors.slope(i)[c]);
+                factors.shift(i)[c] = static_cast<T>(static_cast<double>(beta.value[c] * scale + offset) - of_mean);
+            }
+        }
+        some.for_each([&](Index i, Index, Index offset, Index rows) {
+            simd::affine_rows(activation, x->data() + offset, rows, channels, factors.slope(i), factors.shift(i), y.data() + offset);
+        });
     });
 
     Tape<T>* tape = common_tape(x, scale_shift);
