@@ -64,9 +64,13 @@ struct PhaseEulerMaruyama {
 };
 
 /// Symmetric splitting: half a step of what is linear, exactly; a whole one of the score; half a step of what is linear.
-/// Dockhorn et al. (2022), algorithm 1. One evaluation a step.
+/// Dockhorn et al. (2022), algorithm 1. One evaluation a step. The score's part is Euler's, so that the whole is of first
+/// order like Euler-Maruyama, with a smaller error where steps are few and a larger one where they are many; `midpoint` takes
+/// the midpoint rule there, for two evaluations a step and second order, which at equal evaluations is ahead of both from
+/// about a hundred on.
 struct Sscs {
     CriticallyDamped sde{};
+    bool midpoint = false;
 
     template <class T>
     using State = NoState;
@@ -83,8 +87,15 @@ struct Sscs {
         other.draw = 1;
         Tensor<T> moved = z;  // so that a network that throws leaves z as it was
         linear_half(moved, sde.total_beta(t - dt / 2, t), interval, noise);
-        const Estimate<T> estimate = denoise(std::as_const(moved), interval.from);
+        Estimate<T> estimate = denoise(std::as_const(moved), interval.from);
         const T scale = static_cast<T>(2 * sde.friction() * sde.total_beta(interval.to.time, t)), inverse_mass = static_cast<T>(1 / sde.mass);
+        if (midpoint) {
+            Tensor<T> middle = moved;
+            detail::for_each_phase(middle, [&](T&, T& v, Index i) { v += scale / 2 * (estimate.output[i] + inverse_mass * v); });
+            estimate = denoise(std::as_const(middle), level_at(sde, t - dt / 2));
+            // The loop below adds the start's v / M to the score; the middle's is wanted.
+            estimate.output.array() += inverse_mass * (split_phase(middle).second.array() - split_phase(moved).second.array());
+        }
         detail::for_each_phase(moved, [&](T&, T& v, Index i) { v += scale * (estimate.output[i] + inverse_mass * v); });
         linear_half(moved, sde.total_beta(interval.to.time, t - dt / 2), other, noise);
         z.swap(moved);
