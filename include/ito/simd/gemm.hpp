@@ -36,8 +36,10 @@ class PackedMatrix {
                 if (w.out_stride == 1)
                     for (Index c = 0; c < w.in; ++c) std::copy_n(from + c * w.in_stride, count, to + c * width);
                 else
-                    for (Index n = 0; n < count; ++n)
-                        for (Index c = 0; c < w.in; ++c) to[c * width + n] = from[c * w.in_stride + n * w.out_stride];
+                    for (Index first = 0; first < w.in; first += 16)  // as few rows as the first-level cache holds
+                        for (Index n = 0; n < count; ++n)
+                            for (Index c = first; c < std::min(first + 16, w.in); ++c)
+                                to[c * width + n] = from[c * w.in_stride + n * w.out_stride];
                 if (count < width)
                     for (Index c = 0; c < w.in; ++c) std::fill(to + c * width + count, to + (c + 1) * width, 0.0f);
             }
