@@ -22,6 +22,7 @@ TEST_CASE("gradients of linear") {
     Parameter<double> w{numbers({5, 3}, 1)}, b{numbers({5}, 2)};
     check_gradients([&](const Vars& x) { return ops::linear(x[0], w, &b); }, {numbers({2, 70, 3}, 3)}, {&w, &b});
     check_gradients([&](const Vars& x) { return ops::linear(x[0], w); }, {numbers({4, 3}, 3)}, {&w});
+    check_gradients([&](const Vars& x) { return ops::linear(x[0], w, &b, x[1]); }, {numbers({4, 3}, 3), numbers({4, 5}, 4)}, {&w, &b});
 }
 
 TEST_CASE("gradients of conv2d") {
@@ -117,6 +118,9 @@ TEST_CASE("group norm has mean 0 and variance 1 in each group") {
 TEST_CASE("gradients of attention") {
     check_gradients([](const Vars& x) { return ops::attention(x[0], x[1], x[2], 2); },
                     {numbers({2, 5, 6}, 1), numbers({2, 7, 6}, 2), numbers({2, 7, 4}, 3)});
+    SECTION("of images") {
+        check_gradients([](const Vars& x) { return ops::attention(x[0], x[1], x[1], 2); }, {numbers({2, 2, 3, 4}, 1), numbers({2, 3, 1, 4}, 2)});
+    }
     SECTION("more queries than a block") {
         check_gradients([](const Vars& x) { return ops::attention(x[0], x[0], x[0], 1); }, {numbers({1, 70, 2}, 1)});
     }

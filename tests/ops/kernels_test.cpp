@@ -17,6 +17,8 @@ TEST_CASE("linear on float agrees with double") {
                 CAPTURE(rows, in, out);
                 compare([](auto& x, auto& p) { return ops::linear(x[0], p[0], &p[1]); }, {random_floats({rows, in}, 1)},
                         {random_floats({out, in}, 2), random_floats({out}, 3)});
+                compare([](auto& x, auto& p) { return ops::linear(x[0], p[0], &p[1], x[1]); },
+                        {random_floats({rows, in}, 1), random_floats({rows, out}, 4)}, {random_floats({out, in}, 2), random_floats({out}, 3)});
             }
 }
 

@@ -11,7 +11,7 @@
 
 namespace ito::nn {
 
-/// y = x W^T + b: [.., in] -> [.., out].
+/// y = x W^T + b + residual: [.., in] -> [.., out].
 template <class T>
 struct Linear {
     Parameter<T> weight, bias;  // [out, in], [out]
@@ -19,7 +19,7 @@ struct Linear {
     Linear() = default;
     Linear(Index in, Index out) : weight{Tensor<T>::zeros({out, in})}, bias{Tensor<T>::zeros({out})} {}
 
-    Var<T> operator()(const Var<T>& x) const { return ops::linear(x, weight, &bias); }
+    Var<T> operator()(const Var<T>& x, const Var<T>& residual = {}) const { return ops::linear(x, weight, &bias, residual); }
 
     static void fields(auto& self, auto&& visit) {
         visit("weight", self.weight);

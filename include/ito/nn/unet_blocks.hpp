@@ -123,10 +123,8 @@ struct AttentionBlock {
     }
 
     Var<T> operator()(const Var<T>& x) const {
-        const Shape sequence{x->dim(0), x->dim(1) * x->dim(2), x->dim(3)};
-        const Var<T> h = ops::reshape(group_norm ? (*group_norm)(x) : x, sequence);
-        const Var<T> mixed = to_out[0](ops::attention(to_q(h), to_k(h), to_v(h), heads));
-        const Var<T> y = ops::add(x, ops::reshape(mixed, x.shape()));
+        const Var<T> h = group_norm ? (*group_norm)(x) : x;
+        const Var<T> y = to_out[0](ops::attention(to_q(h), to_k(h), to_v(h), heads), x);
         return output_divisor == 1 ? y : ops::scale(y, static_cast<T>(1 / output_divisor));
     }
 

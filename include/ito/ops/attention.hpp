@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "ito/core/profile.hpp"
@@ -11,20 +12,23 @@
 namespace ito::ops {
 
 /// Scaled dot-product attention (Vaswani et al. 2017, equation 1), the heads side by side on the last axis:
-/// q [N, Lq, C], k [N, Lk, C], v [N, Lk, Cv] -> [N, Lq, Cv]; head h owns columns [h C / heads, (h + 1) C / heads).
+/// q [N, .., C], k [N, .., C], v [N, .., Cv] -> [N, .., Cv]; what the axes between number is a sequence: Lq tokens of q, Lk
+/// of k and v. Head h owns columns [h C / heads, (h + 1) C / heads).
 /// Scores are divided by sqrt(C / heads). Throws ShapeError if the shapes do not fit each other or the heads.
 template <class T>
 Var<T> attention(const Var<T>& q, const Var<T>& k, const Var<T>& v, Index heads) {
-    if (q->rank() != 3 || k->rank() != 3 || v->rank() != 3 || heads < 1 || q->dim(2) % heads != 0 || v->dim(2) % heads != 0)
+    if (q->rank() < 3 || k->rank() < 3 || v->rank() < 3 || heads < 1 || q->dim(-1) % heads != 0 || v->dim(-1) % heads != 0)
         throw ShapeError("attention: " + std::to_string(heads) + " heads on queries " + q.shape().str());
-    const simd::AttentionShape shape{q->dim(0), heads, q->dim(1), k->dim(1), q->dim(2) / heads, v->dim(2) / heads};
-    require_shape("attention: keys", {shape.samples, shape.keys, q->dim(2)}, k.shape());
-    require_shape("attention: values", {shape.samples, shape.keys, v->dim(2)}, v.shape());
+    const Index samples = q->dim(0), width = q->dim(-1), value_width = v->dim(-1);
+    require_shape("attention: keys", k.shape().with(0, samples).with(-1, width), k.shape());
+    require_shape("attention: values", k.shape().with(-1, value_width), v.shape());
+    const auto tokens = [](const Var<T>& x) { return x->size() / std::max<Index>(1, x->dim(0) * x->dim(-1)); };
+    const simd::AttentionShape shape{samples, heads, tokens(q), tokens(k), width / heads, value_width / heads};
 
-    const Index multiply_adds = shape.samples * shape.queries * shape.keys * (q->dim(2) + v->dim(2));
+    const Index multiply_adds = samples * shape.queries * shape.keys * (width + value_width);
     const Profile::Timer timer("attention", q.shape(), k.shape(), multiply_adds);
     Tape<T>* tape = common_tape(q, k, v);
-    Tensor<T> y({shape.samples, shape.queries, v->dim(2)});
+    Tensor<T> y(q.shape().with(-1, value_width));
     detail::attend<T>(shape, q->data(), k->data(), v->data(), y.data());
     if (!tape) return Var<T>(std::move(y));
 

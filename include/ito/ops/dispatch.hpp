@@ -24,9 +24,9 @@ inline Tensor<float> weight_gradient<float>(const ConvShape& s, const float* x, 
 }
 
 template <>
-inline void product<float>(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed, const float* bias,
-                           MatrixMap<float> y) {
-    dispatched_kernels().product(x, weight, transposed, bias, y);
+inline void product<float>(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed,
+                           const simd::Addends<float>& addends, MatrixMap<float> y) {
+    dispatched_kernels().product(x, weight, transposed, addends, y);
 }
 
 template <>

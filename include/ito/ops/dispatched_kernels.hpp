@@ -25,8 +25,8 @@ struct DispatchedKernels {
                      const simd::Addends<float>& addends, float* y, Precision precision);
     Tensor<float> (*weight_gradient)(const simd::ConvShape& shape, const float* x, const Tensor<float>& dy, const Shape& kernel,
                                      Precision precision);
-    void (*product)(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed, const float* bias,
-                    MatrixMap<float> y);
+    void (*product)(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed,
+                    const simd::Addends<float>& addends, MatrixMap<float> y);
     Tensor<float> (*transposed_product)(const MatrixMap<const float>& a, const MatrixMap<const float>& b, const Shape& shape);
     void (*attend)(const simd::AttentionShape& shape, const float* q, const float* k, const float* v, float* y);
     void (*attend_gradient)(const simd::AttentionShape& shape, const float* q, const float* k, const float* v, const float* dy,

@@ -77,20 +77,21 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
     });
 }
 
-/// y [rows, O] = bias + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight. No bias
-/// is null.
+/// y [rows, O] = addends + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight. There is
+/// no addend per sample.
 template <class T>
-void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const T* bias, MatrixMap<T> y) {
+void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const simd::Addends<T>& addends, MatrixMap<T> y) {
     const Index out = weight.value.dim(0), in = weight.value.dim(1);
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::matrix(weight.value.data(), in, out, 1, in);
-        simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), {bias});
+        simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), addends);
     } else {
         const MatrixMap<const T> w = weight.value.matrix();
         parallel_for(y.rows(), rows_per_piece(in, out), [&](Index begin, Index end) {
             auto rows = y.middleRows(begin, end - begin);
             rows.setZero();
-            if (bias) rows.rowwise() += ArrayMap<const T>(bias, y.cols()).matrix().transpose();
+            if (addends.bias) rows.rowwise() += ArrayMap<const T>(addends.bias, y.cols()).matrix().transpose();
+            if (addends.residual) rows += MatrixMap<const T>(addends.residual, y.rows(), y.cols()).middleRows(begin, end - begin);
             if (transposed) rows.noalias() += x.middleRows(begin, end - begin) * w;
             else rows.noalias() += x.middleRows(begin, end - begin) * w.transpose();
         });

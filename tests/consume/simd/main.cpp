@@ -73,7 +73,7 @@ int main() {
     const Tensor<float> normal = *ops::group_norm(Var<float>(pictures), gamma, beta, {24, 0, ops::Activation::silu});
     for (const auto& kernels : runnable) {
         Tensor<float> y({50, 70});
-        kernels.product(x.matrix(), weight, false, bias.value.data(), y.matrix());
+        kernels.product(x.matrix(), weight, false, {bias.value.data()}, y.matrix());
         worst = std::max(worst, difference(y, expected));
         Tensor<float> m(mixed.shape());
         kernels.attend({1, 2, 70, 90, 16, 16}, q.data(), k.data(), v.data(), m.data());
