@@ -9,7 +9,7 @@ using namespace ito::test;
 
 namespace {
 
-nn::UNet2D<float> small_unet() {
+nn::UNet2D<float> labelled_unet() {
     nn::UNet2DConfig config;
     config.sample_size = {8, 8};
     config.in_channels = config.out_channels = 1;
@@ -45,7 +45,7 @@ std::string refusal(const std::filesystem::path& folder) {
 
 TEST_CASE("a model folder is written and opened") {
     TempFolder folder;
-    const auto unet = small_unet();
+    const auto unet = labelled_unet();
     save_model(folder / "deep/model", unet, small_scheduler(), {"cat", "dog"});
     const Model model = load_model(folder / "deep/model");
     CHECK(model.unet.config() == unet.config());
@@ -71,7 +71,7 @@ TEST_CASE("a model folder is written and opened") {
 TEST_CASE("a damaged model folder is refused with the file and the reason") {
     TempFolder folder;
     const auto root = folder / "model";
-    save_model(root, small_unet(), small_scheduler(), {"cat", "dog"});
+    save_model(root, labelled_unet(), small_scheduler(), {"cat", "dog"});
     const auto index = root / "model_index.json", config = root / "unet/config.json",
                weights = root / "unet/diffusion_pytorch_model.safetensors",
                scheduler = root / "scheduler/scheduler_config.json";
@@ -154,7 +154,7 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
         changed(config, "block_out_channels", {8});
         changed(config, "in_channels", 100'000'000);
         CHECK_THAT(refusal<ShapeError>(root), ContainsSubstring("conv_in.weight"));
-        changed(config, "in_channels", small_unet().config().in_channels);
+        changed(config, "in_channels", labelled_unet().config().in_channels);
         changed(config, "block_out_channels", {8});
         changed(config, "layers_per_block", 1'000'000'000'000);
         CHECK_THAT(refusal<ConfigError>(root), ContainsSubstring("missing parameters"));
@@ -175,7 +175,7 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
 TEST_CASE("a model that cannot be saved says so") {
     TempFolder folder;
     write_text(folder / "file", "in the way");
-    CHECK_THROWS_AS(save_model(folder / "file", small_unet(), small_scheduler()), FileError);
-    CHECK_THROWS_AS(save_model(folder / "model", small_unet(), small_scheduler(), {"\xff"}), ArgumentError);
+    CHECK_THROWS_AS(save_model(folder / "file", labelled_unet(), small_scheduler()), FileError);
+    CHECK_THROWS_AS(save_model(folder / "model", labelled_unet(), small_scheduler(), {"\xff"}), ArgumentError);
     CHECK_THROWS_AS(read_json(folder.path()), FileError);
 }

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -188,5 +189,26 @@ Estimate<T> denoise_each(D& denoise, const Tensor<T>& x, std::span<const NoiseLe
         return result;
     }
 }
+
+/// Any denoiser by reference, under one type: samplers are compiled once for all of them.
+template <class T>
+class DenoiserRef {
+  public:
+    template <class D>
+        requires(!std::same_as<std::remove_const_t<D>, DenoiserRef> && DenoiserOf<D, T>)
+    explicit DenoiserRef(D& denoise)
+        : denoiser_(const_cast<std::remove_const_t<D>*>(std::addressof(denoise))),
+          at_one_([](void* d, const Tensor<T>& x, const NoiseLevel& level) { return (*static_cast<D*>(d))(x, level); }),
+          at_each_([](void* d, const Tensor<T>& x, std::span<const NoiseLevel> levels) { return denoise_each(*static_cast<D*>(d), x, levels); }) {}
+
+    Estimate<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const { return at_one_(denoiser_, x, level); }
+    /// Sample k at levels[k]: see denoise_each.
+    Estimate<T> operator()(const Tensor<T>& x, std::span<const NoiseLevel> levels) const { return at_each_(denoiser_, x, levels); }
+
+  private:
+    void* denoiser_;
+    Estimate<T> (*at_one_)(void*, const Tensor<T>&, const NoiseLevel&);
+    Estimate<T> (*at_each_)(void*, const Tensor<T>&, std::span<const NoiseLevel>);
+};
 
 }  // namespace ito

@@ -69,15 +69,52 @@ void walk(const std::string& name, Part& part, Enter& enter) {
 
 }  // namespace detail
 
-/// f(name, parameter) for every parameter, in the order of the fields; names are dotted paths such as
-/// "down_blocks.0.resnets.1.conv1.weight". Parameters are const where the module is.
-template <class M, class F>
-void for_each_parameter(M& module, F&& f) {
+namespace detail {
+
+template <class T>
+struct NamedParameter {
+    std::string name;
+    Parameter<T>* parameter;
+};
+
+template <class M>
+struct ScalarOf {};
+template <template <class> class M, class T>
+struct ScalarOf<M<T>> {
+    using type = T;
+};
+
+/// The one function that goes through a module's parts: whatever else does would be compiled anew for every part.
+template <class M, class T>
+std::vector<NamedParameter<T>> parameters(M& module) {
+    std::vector<NamedParameter<T>> found;
     auto enter = [&](const std::string& name, auto& part) {
-        if constexpr (detail::is_parameter<std::remove_cvref_t<decltype(part)>>) f(name, part);
+        if constexpr (is_parameter<std::remove_reference_t<decltype(part)>>) found.push_back({name, &part});
         return true;
     };
-    detail::walk(std::string(), module, enter);
+    walk(std::string(), module, enter);
+    return found;
+}
+
+}  // namespace detail
+
+/// f(name, parameter) for every parameter, in the order of the fields; names are dotted paths such as
+/// "down_blocks.0.resnets.1.conv1.weight". Parameters are const where the module is. Those of a Module<T> are all
+/// Parameter<T>.
+template <class M, class F>
+void for_each_parameter(M& module, F&& f) {
+    using Plain = std::remove_const_t<M>;
+    if constexpr (requires { typename detail::ScalarOf<Plain>::type; }) {
+        using T = typename detail::ScalarOf<Plain>::type;
+        using Seen = std::conditional_t<std::is_const_v<M>, const Parameter<T>, Parameter<T>>;
+        for (const auto& [name, parameter] : detail::parameters<Plain, T>(const_cast<Plain&>(module))) f(name, static_cast<Seen&>(*parameter));
+    } else {
+        auto enter = [&](const std::string& name, auto& part) {
+            if constexpr (detail::is_parameter<std::remove_cvref_t<decltype(part)>>) f(name, part);
+            return true;
+        };
+        detail::walk(std::string(), module, enter);
+    }
 }
 
 /// Number of scalars in all parameters.

@@ -49,7 +49,7 @@ struct SkipDownBlock {
     SkipDownBlock(Index in, Index out, Index layers, const ResnetStyle& style, Index head_width, bool halve) {
         for (Index i = 0; i < layers; ++i) {
             const Index channels = i == 0 ? in : out;
-            resnets.emplace_back(channels, out, detail::skip_style(style, detail::skip_groups(channels), detail::skip_groups(out)));
+            resnets.push_back(ResnetBlock<T>(channels, out, detail::skip_style(style, detail::skip_groups(channels), detail::skip_groups(out))));
             if (head_width > 0) attentions.push_back(detail::skip_attention<T>(out, head_width, style.epsilon));
         }
         if (!halve) return;
@@ -97,7 +97,7 @@ struct SkipUpBlock {
             const Index in = i == 0 ? from_below : out, kept = i + 1 == layers ? above : out;
             // The reference's blocks with attention divide only the second summand by 4.
             const Index groups = head_width > 0 ? std::min<Index>(in + kept / 4, 32) : detail::skip_groups(in + kept);
-            resnets.emplace_back(in + kept, out, detail::skip_style(style, groups, detail::skip_groups(out)));
+            resnets.push_back(ResnetBlock<T>(in + kept, out, detail::skip_style(style, groups, detail::skip_groups(out))));
         }
         if (head_width > 0) attentions.push_back(detail::skip_attention<T>(out, head_width, style.epsilon));
         if (!twice) return;

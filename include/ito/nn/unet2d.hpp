@@ -120,8 +120,8 @@ DownBlock<T> UNet2D<T>::down_block(const std::string& type, Index in, Index out,
     const Index groups = groups_of(type);
     DownBlock<T> block;
     for (Index i = 0; i < config_.layers_per_block; ++i) {
-        block.resnets.emplace_back(i == 0 ? in : out, out, style());
-        if (with_attention) block.attentions.emplace_back(out, head_width(type, out), groups, config_.norm_eps);
+        block.resnets.push_back(ResnetBlock<T>(i == 0 ? in : out, out, style()));
+        if (with_attention) block.attentions.push_back(AttentionBlock<T>(out, head_width(type, out), groups, config_.norm_eps));
     }
     if (!halve) return block;
     if (always_resnet || (with_attention && config_.downsample_type == "resnet"))
@@ -140,8 +140,8 @@ UpBlock<T> UNet2D<T>::up_block(const std::string& type, Index from_below, Index 
     const Index groups = groups_of(type);
     UpBlock<T> block;
     for (Index i = 0; i <= config_.layers_per_block; ++i) {
-        block.resnets.emplace_back((i == 0 ? from_below : out) + (i == config_.layers_per_block ? above : out), out, style());
-        if (with_attention) block.attentions.emplace_back(out, head_width(type, out), groups, config_.norm_eps);
+        block.resnets.push_back(ResnetBlock<T>((i == 0 ? from_below : out) + (i == config_.layers_per_block ? above : out), out, style()));
+        if (with_attention) block.attentions.push_back(AttentionBlock<T>(out, head_width(type, out), groups, config_.norm_eps));
     }
     if (!twice) return block;
     if (always_resnet || (with_attention && config_.upsample_type == "resnet"))
@@ -164,7 +164,7 @@ MidBlock<T> UNet2D<T>::mid_block() const {
     // Scale-shift networks norm this attention's input only if attn_norm_num_groups says so.
     const Index groups = config_.attn_norm_num_groups.value_or(style.scale_shift ? 0 : style.groups);
     if (config_.add_attention)
-        block.attentions.emplace_back(width, config_.attention_head_dim.value_or(width), groups, config_.norm_eps, style.output_divisor);
+        block.attentions.push_back(AttentionBlock<T>(width, config_.attention_head_dim.value_or(width), groups, config_.norm_eps, style.output_divisor));
     return block;
 }
 

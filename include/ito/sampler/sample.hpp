@@ -45,10 +45,11 @@ class Sampling {
     void step(D& denoise, Z& noise) {
         if (done()) throw ArgumentError("a step after the last of " + std::to_string(steps_.count()));
         const Interval& interval = steps_.intervals[static_cast<std::size_t>(next_)];
-        if constexpr (std::is_same_v<decltype(sampler_.step(x_, state_, interval, denoise, noise)), bool>) {
-            if (!sampler_.step(x_, state_, interval, denoise, noise)) return;
+        const DenoiserRef<T> asked(denoise);
+        if constexpr (std::is_same_v<decltype(sampler_.step(x_, state_, interval, asked, noise)), bool>) {
+            if (!sampler_.step(x_, state_, interval, asked, noise)) return;
         } else {
-            sampler_.step(x_, state_, interval, denoise, noise);
+            sampler_.step(x_, state_, interval, asked, noise);
         }
         ++next_;
         if (done() && !x_.array().isFinite().all())
