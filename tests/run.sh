@@ -27,9 +27,9 @@ for preset in "${presets[@]}"; do
     SECONDS=0
     examples=OFF
     [ "$preset" != release ] || examples=ON
-    # -O3 takes a third longer to compile and changes nothing that a test would see.
+    # -O3 takes twice as long to compile as -O1, which lets the compiler suspect Eigen of what it does not do.
     (cd "$root" && cmake --preset "$preset" -B "$build/$preset" -DITO_BUILD_EXAMPLES=$examples -DITO_BUILD_BENCHMARKS=OFF \
-        -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
+        -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG -Wno-maybe-uninitialized" \
         >"$build/$preset-configure.log") || { cat "$build/$preset-configure.log"; exit 1; }
     cmake --build "$build/$preset" -j "$jobs"
     built=$SECONDS
