@@ -70,6 +70,30 @@ TEST_CASE("the sums of diffusers' full-loop tests") {
     CHECK(full_loop("EulerDiscreteScheduler", euler_v, 10) == Approx(46.9140).margin(1e-2));
 }
 
+TEST_CASE("KarrasVeScheduler gives what diffusers recorded before it left") {
+    const auto config = SchedulerConfig::from_json(of_class(
+        "KarrasVeScheduler", {{"sigma_min", 0.05}, {"sigma_max", 5.0}, {"s_churn", 2.0}, {"s_noise", 1.007}, {"s_min", 0.05}, {"s_max", 10.0}}));
+    auto network = [](const Tensor<float>& x, const NoiseLevel& level) {
+        Tensor<float> out(x.shape());
+        out[0] = -std::sin(1.3f * x[0] / (1 + static_cast<float>(level.sigma)));
+        return out;
+    };
+    constexpr float draws[] = {0.3f, -1.1f, 0.7f, 0.2f, -0.4f};
+    auto noise = [&](Tensor<float>& z, const Interval& interval) { z[0] = draws[interval.index]; };
+    Denoiser denoise{network, config.reading()};
+    const Steps steps = config.steps(5);
+    CHECK(steps.initial_scale == 5);
+    std::visit(
+        [&](const auto& sampler) {
+            Sampling<float, std::decay_t<decltype(sampler)>> sampling(sampler, steps, Tensor<float>::full({1, 1}, 0.9f * 5));
+            for (const double expected : {4.148986339569092, 0.5684518218040466, 0.5338157415390015, 0.5197468400001526, 0.5181865692138672}) {
+                sampling.step(denoise, noise);
+                CHECK(sampling.x()[0] == Approx(expected).epsilon(1e-6));
+            }
+        },
+        config.sampler());
+}
+
 TEST_CASE("what a scheduler config asks for and ito does not honour is an error that names it") {
     CHECK_THAT(refusal(of_class("VQDiffusionScheduler")), ContainsSubstring("VQDiffusionScheduler"));
     CHECK_THAT(refusal(json::object()), ContainsSubstring("_class_name"));

@@ -93,6 +93,10 @@ TEST_CASE("times are spaced as Lin et al. have them") {
     CHECK(trailing_times(1000, 10) == std::vector<double>{999, 899, 799, 699, 599, 499, 399, 299, 199, 99});
     CHECK(linspace_times(1000, 10) == std::vector<double>{999, 888, 777, 666, 555, 444, 333, 222, 111, 0});
     CHECK(linspace_times(1000, 3) == std::vector<double>{999, 500, 0});  // 499.5 to even
+    const auto halfway = trailing_times(1000, 48);  // 937.5, 687.5, 187.5 fall as they do in numpy.arange
+    CHECK(halfway[3] == 936);
+    CHECK(halfway[15] == 686);
+    CHECK(halfway[39] == 186);
     for (Index n = 1; n <= 1000; ++n) {
         const auto times = trailing_times(1000, n);
         CHECK((static_cast<Index>(times.size()) == n && times.front() == 999 && times.back() >= 0));

@@ -202,7 +202,7 @@ class PlotPainter {
         canvas_.line(x1, y1, x1 - ux + 0.6 * uy, y1 - uy - 0.6 * ux, width, color, alpha);
     }
 
-    /// In the corner where the fewest points are.
+    /// In the corner where it hides the least.
     void legend() {
         double width = 0, rows = 0;
         for (const auto& s : plot_.series)
@@ -219,11 +219,17 @@ class PlotPainter {
             for (const double left : {right_ - inset - width, left_ + inset}) {
                 std::size_t hidden = 0;
                 for (const auto& s : plot_.series)
-                    for (std::size_t i = 0; i < s.x.size(); ++i)
-                        if (x_.shows(s.x[i]) && y_.shows(s.y[i])) {
-                            const double x = at_x(s.x[i]), y = at_y(s.y[i]);
+                    for (std::size_t i = 0; i < s.x.size(); ++i) {
+                        if (!x_.shows(s.x[i]) || !y_.shows(s.y[i])) continue;
+                        // Of a line also places between its points.
+                        const bool joined = s.kind == Plot::Kind::line && i > 0 && x_.shows(s.x[i - 1]) && y_.shows(s.y[i - 1]);
+                        const double x1 = at_x(s.x[i]), y1 = at_y(s.y[i]);
+                        const double x0 = joined ? at_x(s.x[i - 1]) : x1, y0 = joined ? at_y(s.y[i - 1]) : y1;
+                        for (int part = 0; part < (joined ? 8 : 1); ++part) {
+                            const double x = x1 + (x0 - x1) * part / 8, y = y1 + (y0 - y1) * part / 8;
                             hidden += x > left && x < left + width && y > top && y < top + height;
                         }
+                    }
                 if (hidden < fewest) {
                     fewest = hidden;
                     best_left = left;

@@ -70,7 +70,9 @@ inline std::vector<double> trailing_times(Index train, Index count, Index start 
     // ceil(first / ratio) in integers: in floating point it can come out one too many, ending at time -1.
     const Index length = (static_cast<Index>(first) * count + train - 1) / train;
     std::vector<double> times;
-    for (Index i = 0; i < length; ++i) times.push_back(detail::round_half_even(first - static_cast<double>(i) * ratio) - 1);
+    // The difference as numpy.arange takes it, so that what lies halfway is rounded as there.
+    const double difference = (first - ratio) - first;
+    for (Index i = 0; i < length; ++i) times.push_back(detail::round_half_even(first + static_cast<double>(i) * difference) - 1);
     return times;
 }
 
