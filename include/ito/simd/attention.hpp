@@ -14,7 +14,8 @@ namespace ito::simd {
 
 namespace detail {
 
-inline constexpr Index query_block = 4 * dense_rows, key_block = 256;
+// Keys and values of a long sequence are read once for every block of queries, whose scores should stay in the cache.
+inline constexpr Index query_block = (registers == 32 ? 8 : 4) * dense_rows, key_block = 256;
 
 constexpr Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
 
@@ -169,7 +170,8 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
                                                        packed(vh.at, count, s.value_width, vh.row_stride, 1)};
         }
     });
-    parallel_for(s.samples * s.heads * query_blocks, 1, [&](Index begin, Index end) {
+    const Index pieces = s.samples * s.heads * query_blocks, together = std::max<Index>(1, pieces / (8 * ThreadPool::current().threads()));
+    parallel_for(pieces, together, [&](Index begin, Index end) {
         Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
         RunningSoftmax softmax;
         for (Index piece = begin; piece < end; ++piece) {
