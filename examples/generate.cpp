@@ -6,6 +6,8 @@
 
 #include "ito/task/class_conditional.hpp"
 
+template class ito::nn::UNet2D<float>;
+
 namespace program {
 
 ito::SchedulerConfig Generate::scheduler(const ito::Model& folder) const {

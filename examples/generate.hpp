@@ -10,6 +10,7 @@
 #include "ito/io/model_folder.hpp"
 #include "ito/sampler/sample.hpp"
 #include "program.hpp"
+#include "unet.hpp"
 
 namespace program {
 

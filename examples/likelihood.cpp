@@ -22,6 +22,7 @@
 #include "ito/task/class_conditional.hpp"
 #include "ito/task/tape_divergence.hpp"
 #include "program.hpp"
+#include "unet.hpp"
 
 using namespace ito;
 

@@ -23,6 +23,7 @@
 #include "ito/schedule/edm.hpp"
 #include "ito/task/class_conditional.hpp"
 #include "program.hpp"
+#include "unet.hpp"
 
 using namespace ito;
 

@@ -24,6 +24,7 @@
 #include "ito/train/denoising_loss.hpp"
 #include "ito/train/trainer.hpp"
 #include "program.hpp"
+#include "unet.hpp"
 
 using namespace ito;
 namespace fs = std::filesystem;
