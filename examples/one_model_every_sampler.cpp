@@ -3,8 +3,10 @@
 //     one_model_every_sampler --model examples/models/fashion-mnist --out samplers.png
 // Expected, in about four minutes on two cores: a picture of five panels, error against evaluations. Deterministic samplers
 // fall with slopes of their order, the multistep ones (DPM-Solver++ 2M, UniPC, DEIS) far ahead of DDIM for the same work; the
-// stochastic ones fall to the statistical error of 4000 samples. Consistency models, which need a network of their own, and
-// inpainting are left out. stdout has every point as a line "data,sampler,evaluations,error".
+// stochastic ones fall to the statistical error of 4000 samples. On the model all methods meet near 0.002 at 32 to 48: its
+// network swings by about 0.003 within a few units of the time that it is told, which steps 20 units apart cannot follow
+// whatever their order; with 150 steps 0.0009 is left. Consistency models, which need a network of their own, and inpainting
+// are left out. stdout has every point as a line "data,sampler,evaluations,error".
 #include <functional>
 
 #include "ito/denoise/analytic.hpp"
@@ -149,7 +151,9 @@ Plot compare(const std::string& title, const Problem& problem, const std::vector
              program::ProgressBar& bar, Index& done) {
     constexpr Color colors[] = {{120, 120, 120}, {38, 101, 181}, {226, 110, 34}, {44, 145, 96}, {198, 55, 82}, {128, 90, 176},
                                 {60, 180, 200},  {150, 110, 50}, {230, 120, 190}, {150, 180, 30}, {20, 20, 20}};
-    Plot plot{.title = title, .x = {.label = "network evaluations", .log = true}, .y = {.label = "error", .log = true}};
+    // Room at the right, where the legend hides no line.
+    const double last = 6.0 * static_cast<double>(budgets.back());
+    Plot plot{.title = title, .x = {.label = "network evaluations", .log = true, .low = {}, .high = last}, .y = {.label = "error", .log = true}};
     for (std::size_t i = 0; i < methods.size(); ++i) {
         std::vector<double> evaluations, errors;
         for (const Index budget : budgets) {
@@ -216,7 +220,7 @@ int compare_samplers(const std::string& folder, const std::string& out, bool qui
         panels.push_back(compare("Model: one evaluation a step", pictures, one, on_model, bar, done));
         panels.push_back(compare("Model: several evaluations a step", pictures, several, on_model, bar, done));
     }
-    write_png(out, draw_plots(panels, {.columns = 3, .width = 560, .height = 480}));
+    write_png(out, draw_plots(panels, {.columns = 3, .width = 680, .height = 480}));
     return 0;
 }
 
