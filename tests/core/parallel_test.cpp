@@ -22,6 +22,16 @@ TEST_CASE("every piece of every loop runs once, with more threads than cores and
     CHECK(wrong == 0);
 }
 
+TEST_CASE("more threads than shares of a loop do each piece once") {
+    ThreadPool pool(70);
+    const ThreadPool::Scope scope(pool);
+    for (int round = 0; round < 200; ++round) {
+        std::atomic<Index> sum{0};
+        parallel_for(100, 1, [&](Index begin, Index) { sum += begin; });
+        CHECK(sum == 4950);
+    }
+}
+
 TEST_CASE("a loop is cut by its length and grain alone") {
     for (int threads : {1, 2, 5}) {
         ThreadPool pool(threads);

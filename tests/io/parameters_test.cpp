@@ -98,6 +98,29 @@ TEMPLATE_TEST_CASE("parameters are written and read by name", "", float, double)
                 for (Index x = 0; x < 3; ++x) CHECK(stored(o, i, y, x) == module.conv.weight.value(y, x, i, o));
 }
 
+namespace {
+/// A module whose template parameter is another module.
+template <class Net>
+struct Headed {
+    Net net;
+    Part<float> head{{Tensor<float>({2, 3})}, {Tensor<float>({2})}};
+
+    static void fields(auto& self, auto&& visit) {
+        visit("net", self.net);
+        visit("head", self.head);
+    }
+};
+}  // namespace
+
+TEST_CASE("modules around modules and vectors of modules name their parameters") {
+    Headed<Part<float>> headed{{{Tensor<float>({3, 2})}, {Tensor<float>({3})}}};
+    std::vector<std::string> names;
+    nn::for_each_parameter(headed, [&](const std::string& name, Parameter<float>&) { names.push_back(name); });
+    CHECK(names == std::vector<std::string>{"net.weight", "net.bias", "head.weight", "head.bias"});
+    const std::vector<Part<float>> parts{headed.net, headed.head};
+    CHECK(nn::count_parameters(parts) == 9 + 8);
+}
+
 TEST_CASE("what does not fit is named, and nothing is changed") {
     TempFolder folder;
     const auto good = folder / "good", bad = folder / "bad";

@@ -9,6 +9,7 @@
 #include "ito/sampler/ddim.hpp"
 #include "ito/sampler/ddpm.hpp"
 #include "ito/sampler/dpm_solver.hpp"
+#include "ito/sampler/dpm_solver_singlestep.hpp"
 #include "ito/sampler/euler.hpp"
 #include "ito/sampler/heun.hpp"
 #include "ito/sampler/sample.hpp"
@@ -33,6 +34,12 @@ Tensor<float> draw(const S& sampler, Index batch, const SampleOptions& options) 
         return out;
     };
     return sample<float>(Denoiser{network, Reading{.clip = 1.5}}, sampler, trailing(schedule, 12), {batch, 7, 7, 3}, options);
+}
+
+Estimate<float> halved(const Tensor<float>& x, const NoiseLevel& level) {
+    Tensor<float> out = x;
+    out.array() *= 0.5f;
+    return read(Reading{.prediction = Prediction::sample}, x, level, std::move(out));
 }
 
 }  // namespace
@@ -198,6 +205,15 @@ TEMPLATE_TEST_CASE("sample k is the same in any batch and with any number of thr
     }
     const auto other = draw(sampler, 1, {.seed = 2});
     CHECK_FALSE(std::equal(other.begin(), other.end(), all.begin()));
+}
+
+TEST_CASE("functions and constant objects can be denoisers") {
+    const Steps steps = trailing(DiscreteSchedule(linear_betas<double>(1000)), 5);
+    const auto constant = [](const Tensor<float>& x, const NoiseLevel& level) { return halved(x, level); };
+    const Tensor<float> x = sample<float>(halved, Ddim{}, steps, {2, 3});
+    CHECK((sample<float>(constant, Ddim{}, steps, {2, 3}).array() == x.array()).all());
+    // One that chooses levels sample by sample.
+    CHECK(sample<float>(halved, DpmSolverAdaptive{}, steps, {2, 3}).array().isFinite().all());
 }
 
 TEST_CASE("a run can be stopped, copied and resumed") {

@@ -26,7 +26,8 @@ concept Network = requires(N& network, const Tensor<T>& x, const NoiseLevel& lev
     { network(x, level) } -> std::convertible_to<Tensor<T>>;
 };
 
-/// Anything that turns noisy x at a level into an estimate of x0 and eps. Samplers take these.
+/// Anything that turns noisy x at a level into an estimate of x0 and eps. Samplers take these. What takes any type for
+/// the level is also asked about a span of levels, as PerSampleNetwork: a lambda should name NoiseLevel.
 template <class D, class T>
 concept DenoiserOf = requires(D& denoise, const Tensor<T>& x, const NoiseLevel& level) {
     { denoise(x, level) } -> std::same_as<Estimate<T>>;
@@ -197,9 +198,9 @@ class DenoiserRef {
     template <class D>
         requires(!std::same_as<std::remove_const_t<D>, DenoiserRef> && DenoiserOf<D, T>)
     explicit DenoiserRef(D& denoise)
-        : denoiser_(const_cast<std::remove_const_t<D>*>(std::addressof(denoise))),
-          at_one_([](void* d, const Tensor<T>& x, const NoiseLevel& level) { return (*static_cast<D*>(d))(x, level); }),
-          at_each_([](void* d, const Tensor<T>& x, std::span<const NoiseLevel> levels) { return denoise_each(*static_cast<D*>(d), x, levels); }) {}
+        : denoiser_((void*)std::addressof(denoise)),  // constant or not, an object or a function
+          at_one_([](void* d, const Tensor<T>& x, const NoiseLevel& level) { return (*(D*)d)(x, level); }),
+          at_each_([](void* d, const Tensor<T>& x, std::span<const NoiseLevel> levels) { return denoise_each(*(D*)d, x, levels); }) {}
 
     Estimate<T> operator()(const Tensor<T>& x, const NoiseLevel& level) const { return at_one_(denoiser_, x, level); }
     /// Sample k at levels[k]: see denoise_each.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -79,7 +80,7 @@ struct NamedParameter {
 
 template <class M>
 struct ScalarOf {};
-template <template <class> class M, class T>
+template <template <class> class M, std::floating_point T>
 struct ScalarOf<M<T>> {
     using type = T;
 };

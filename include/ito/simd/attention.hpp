@@ -15,7 +15,7 @@ namespace ito::simd {
 namespace detail {
 
 // Keys and values of a long sequence are read once for every block of queries, whose scores should stay in the cache.
-inline constexpr Index query_block = (registers == 32 ? 8 : 4) * dense_rows, key_block = 256;
+inline constexpr Index query_block = (lanes == 16 ? 8 : 4) * dense_rows, key_block = 256;
 
 constexpr Index blocks_of(Index length, Index block) { return (length + block - 1) / block; }
 

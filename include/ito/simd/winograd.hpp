@@ -159,8 +159,8 @@ void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, 
 /// reading the kernel once for all of them cheap; and how many there should be for a thread before tiles and not columns
 /// are shared.
 inline Index winograd_tiles_together(int points, Index channels) {
-    constexpr Index floats = registers == 32 ? Index{1} << 18 : Index{1} << 17;  // processors with AVX-512 have 1 or 2 MB
-    return std::clamp<Index>(floats / (points * channels), registers == 32 ? 64 : 24, 96);
+    constexpr Index floats = lanes == 16 ? Index{1} << 18 : Index{1} << 17;  // processors with AVX-512 have 1 or 2 MB
+    return std::clamp<Index>(floats / (points * channels), lanes == 16 ? 64 : 24, 96);
 }
 inline constexpr Index winograd_tiles_a_thread = 24;
 
