@@ -151,7 +151,7 @@ TEST_CASE("the moments of critically-damped diffusion are exact") {
     CHECK(growing.total_beta(0.5, 1) == Approx(0.5 + 6 * 0.375));
 }
 
-TEST_CASE("the moments of critically-damped diffusion are those of the simulated SDE") {
+TEST_CASE("the moments of critically-damped diffusion are those of the simulated SDE", "[slow]") {
     constexpr int paths = 100000, steps = 100;
     const double last = 0.3, dt = last / steps;
     Tensor<double> x({paths}), v({paths}), w({paths});

@@ -160,7 +160,7 @@ TEST_CASE("Heun's method in the coordinates of rectified flow is of second order
     check_normal(run(Heun{.churn = {}, .flow = true}, steps_between(levels)), {m, s * s});
 }
 
-TEST_CASE("stochastic solvers give the moments of the data in many steps") {
+TEST_CASE("stochastic solvers give the moments of the data in many steps", "[slow]") {
     const DiscreteSchedule schedule(linear_betas<double>(1000));
     const auto near_data = [](const Tensor<float>& x, double margin) {
         const Moments got = moments(x);
