@@ -33,6 +33,12 @@ for preset in "${presets[@]}"; do
         >"$build/$preset-configure.log") || { cat "$build/$preset-configure.log"; exit 1; }
     cmake --build "$build/$preset" -j "$jobs"
     built=$SECONDS
+    for floor in $(cd "$root/tests" && ls -d */*_test.cpp | cut -d/ -f1 | sort -u); do
+        if ctest --test-dir "$build/$preset" -N -L "^$floor\$" | grep -q '^Total Tests: 0'; then
+            echo "no case of tests/$floor is known to ctest" >&2
+            exit 1
+        fi
+    done
     passed=yes
     ctest --test-dir "$build/$preset" -j "$(nproc)" --output-on-failure --no-tests=error "$@" || passed=no
     log=$build/$preset/Testing/Temporary/LastTest.log
