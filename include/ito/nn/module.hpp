@@ -68,10 +68,6 @@ void walk(const std::string& name, Part& part, Enter& enter) {
     }
 }
 
-}  // namespace detail
-
-namespace detail {
-
 template <class T>
 struct NamedParameter {
     std::string name;
