@@ -64,12 +64,13 @@ class PanelStack {
 namespace detail {
 
 /// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting:
-/// `lines` cache lines for every `rows` rows of the right matrix.
+/// `lines` cache lines for every `rows` rows of the right matrix. A few at a time, and into the second-level cache: the
+/// first-level one can wait for a dozen lines only, and would let the product wait behind them.
 struct Ahead {
     const float* at;
     Index lines;
 
-    static constexpr Index rows = 16, line = 64 / sizeof(float);
+    static constexpr Index rows = 4, line = 64 / sizeof(float);
 
     /// The share of tile `tile` of `tiles` in asking for `count` rows of `width` floats from `first` on; none if it is null.
     static Ahead share(const float* first, Index count, Index width, Index tile, Index tiles) {
@@ -79,7 +80,7 @@ struct Ahead {
     }
 
     ITO_SIMD_INLINE void ask() {
-        for (Index i = 0; i < lines; ++i, at += line) __builtin_prefetch(at);
+        for (Index i = 0; i < lines; ++i, at += line) __builtin_prefetch(at, 0, 2);
     }
 };
 
