@@ -111,7 +111,7 @@ TEST_CASE("what a scheduler config asks for and ito does not honour is an error 
         CHECK_THAT(refusal(of_class(class_name, {{option, value}})), ContainsSubstring(option));
     };
     for (const char* option : {"beta_schedule", "prediction_type", "timestep_spacing", "variance_type"}) names_value("DDPMScheduler", option);
-    names_value("HeunDiscreteScheduler", "prediction_type", "sample");
+    names_value("EulerAncestralDiscreteScheduler", "prediction_type", "sample");
     names_value("EulerDiscreteScheduler", "beta_schedule", "sigmoid");
     for (const char* option : {"interpolation_type", "timestep_type", "final_sigmas_type"}) names_value("EulerDiscreteScheduler", option);
     const char* dpm = "DPMSolverMultistepScheduler";
@@ -222,6 +222,23 @@ TEST_CASE("steps of unusual configs are those of diffusers") {
                 {{"beta_schedule", "squaredcos_cap_v2"}, {"use_beta_sigmas", true}, {"timestep_spacing", "trailing"}}, 4) ==
           std::vector<double>{0, 998, 998, 998});
     CHECK(times("DPMSolverMultistepInverseScheduler", {{"use_exponential_sigmas", true}}, 1) == std::vector<double>{0});
+    // lambda_min_clipped takes times away where they are spaced, not where sigmas place themselves.
+    const json clipped{{"timestep_spacing", "trailing"}, {"lambda_min_clipped", -3}};
+    json karras = clipped, flows = clipped;
+    karras["use_karras_sigmas"] = true;
+    flows.update({{"use_flow_sigmas", true}, {"prediction_type", "flow_prediction"}, {"flow_shift", 3}});
+    CHECK(times("DPMSolverMultistepScheduler", clipped, 6).size() == 5);
+    CHECK(times("DPMSolverMultistepScheduler", karras, 6) == std::vector<double>{999, 880, 711, 434, 77, 0});
+    CHECK(times("DPMSolverMultistepInverseScheduler", flows, 6) == std::vector<double>{999, 937, 856, 749, 599, 374});
+    // TCD that is asked for more original steps than there are takes all.
+    const Steps tcd = SchedulerConfig::from_json(of_class("TCDScheduler", {{"num_train_timesteps", 100}}))
+                          .steps(StepRequest{.count = 4, .original_inference_steps = 200});
+    CHECK(tcd.intervals[3].from.time == 24);
+    // One step of a consistency model adds no noise.
+    const auto consistency = SchedulerConfig::from_json(of_class("CMStochasticIterativeScheduler"));
+    const Interval only = consistency.steps(1).intervals.at(0);
+    CHECK(std::get<Consistency>(consistency.sampler()).smallest_ratio == only.to.sigma);
+    CHECK(SchedulerConfig::from_json(of_class("HeunDiscreteScheduler", {{"prediction_type", "sample"}})).reading().prediction == Prediction::sample);
     // Flow sigmas that fall below the first of the table, where they are to end.
     const auto flow = SchedulerConfig::from_json(of_class("DPMSolverSinglestepScheduler", {{"use_flow_sigmas", true}, {"beta_start", 0.00085},
                                                                                            {"final_sigmas_type", "sigma_min"}}));

@@ -159,7 +159,10 @@ TEST_CASE("NCSN visits geometric levels and then none") {
     CHECK(steps.intervals[9].to.sigma == 0);
     CHECK_THROWS_AS(ncsn_steps(0), ArgumentError);
     CHECK_THROWS_AS(ncsn_steps(10, 0.01, 1), ArgumentError);
-    CHECK_THROWS_AS(score_sde_ve_steps(1), ArgumentError);
+    CHECK_THROWS_AS(score_sde_ve_steps(0), ArgumentError);
+    const Steps single = score_sde_ve_steps(1);
+    CHECK(single.intervals[0].from.time == Approx(1348));
+    CHECK(single.intervals[0].from.sigma == Approx(0.01));
 }
 
 }  // namespace sde_test

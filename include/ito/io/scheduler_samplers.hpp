@@ -127,7 +127,7 @@ inline Reading scheduler_reading(const SchedulerOptions& o, ClassMask bit) {
         reading.prediction = Prediction::v;
     } else if (o.prediction_type == "v_prediction" && bit != unclip_class) {
         reading.prediction = Prediction::v;
-    } else if (o.prediction_type == "sample" && !(bit & (heun_class | euler_ancestral_class | dpm2_class | dpm2_ancestral_class | dpm_sde_class | pndm_class))) {
+    } else if (o.prediction_type == "sample" && !(bit & (euler_ancestral_class | dpm2_class | dpm2_ancestral_class | dpm_sde_class | pndm_class))) {
         reading.prediction = Prediction::sample;
     } else if (o.prediction_type == "flow_prediction" && (bit & solver_classes)) {
         reading.prediction = Prediction::flow;
@@ -243,7 +243,8 @@ inline AnySampler scheduler_sampler(const SchedulerOptions& o, ClassMask bit, co
         case karras_ve_class: return Heun{Churn{o.s_churn, o.s_min, o.s_max, o.s_noise}};
         case lcm_class: return latent_consistency(o.timestep_scaling);
         case tcd_class: return Tcd{*schedule};
-        case cm_class: return Consistency{.smallest_ratio = o.sigma_min.value_or(0), .noise_scale = o.s_noise};
+        case cm_class:  // in the precision of the table, so that its last step adds nothing
+            return Consistency{.smallest_ratio = static_cast<float>(o.sigma_min.value_or(0)), .noise_scale = o.s_noise};
         case scm_class: return Consistency{.noise_scale = o.sigma_data};
         case flow_lcm_class:
         case consistency_decoder_class: return Consistency{};

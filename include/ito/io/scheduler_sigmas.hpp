@@ -159,10 +159,13 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
     const RatioTable table(schedule);
     const Index train = o.num_train_timesteps;
     std::vector<double> times = request.timesteps, sigmas;
-    if (times.empty()) times = solver_times(o, bit, schedule, request.sigmas.empty() ? request.count : static_cast<Index>(request.sigmas.size()));
-    const auto count = static_cast<Index>(times.size());
+    // The times may be fewer, without those that lambda_min_clipped takes away: sigmas that place themselves are as many as asked for.
+    const std::size_t given = std::max(request.timesteps.size(), request.sigmas.size());
+    const Index count = given > 0 ? static_cast<Index>(given) : request.count;
+    if (times.empty()) times = solver_times(o, bit, schedule, count);
     const double low = static_cast<double>(table.ratios.front());
     const double high = static_cast<double>(table.ratios.back());
+    bool placed = true;  // sigmas by themselves, not by times
     bool round = o.use_karras_sigmas || (o.use_lu_lambdas && !o.use_karras_sigmas);
     if (bit == dpm_class && o.beta_schedule == "squaredcos_cap_v2") round = false;
 
@@ -177,6 +180,7 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
         if (bit == dpm_inverse_class) std::reverse(sigmas.begin(), sigmas.end());
         if (bit == unipc_class && o.use_karras_sigmas && o.use_flow_sigmas) {
             round = false;
+            times.resize(sigmas.size());
             for (std::size_t i = 0; i < sigmas.size(); ++i) {
                 sigmas[i] /= sigmas[i] + 1;
                 times[i] = sigmas[i] * static_cast<double>(train);
@@ -190,13 +194,13 @@ inline Steps solver_steps(const SchedulerOptions& o, ClassMask bit, const Discre
         times.clear();
         for (const double sigma : sigmas) times.push_back(sigma * static_cast<double>(train));
     } else {
+        placed = false;
         for (const double t : times) sigmas.push_back(table.at(t));
         sigmas.push_back(low);  // replaced below by classes that say where to end
     }
     if (round)
         for (double& t : times) t = round_half_even(t);
 
-    const bool placed = static_cast<Index>(sigmas.size()) == count;  // by themselves, not by times
     if (placed) sigmas.push_back(sigmas.back());
     if (bit & (dpm_class | dpm_single_class)) sigmas.back() = final_ratio(o, low);
     if (bit == unipc_class) sigmas.back() = final_ratio(o, sigmas.back());

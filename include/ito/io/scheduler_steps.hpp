@@ -215,14 +215,14 @@ inline Steps ipndm_steps(const SchedulerOptions& o, const StepRequest& request) 
 /// Times of the model that was distilled, of `original` steps, that LCM and TCD visit.
 inline std::vector<double> latent_consistency_times(const SchedulerOptions& o, const StepRequest& request) {
     const Index original = request.original_inference_steps.value_or(o.original_inference_steps), train = o.num_train_timesteps;
-    if (original < 1 || original > train) throw ArgumentError(std::to_string(original) + " original steps on a schedule of " + std::to_string(train));
+    // TCD that is asked for another number of original steps takes all times.
+    const bool every = o.class_name == "TCDScheduler" && request.original_inference_steps;
+    if (original < 1 || (original > train && !every)) throw ArgumentError(std::to_string(original) + " original steps on a schedule of " + std::to_string(train));
     if (!request.timesteps.empty()) {
         const auto size = static_cast<double>(request.timesteps.size());
         const auto skipped = static_cast<std::ptrdiff_t>(size - std::min(std::floor(size * request.strength), size));
         return {request.timesteps.begin() + skipped, request.timesteps.end()};
     }
-    // TCD that is asked for another number of original steps takes all times.
-    const bool every = o.class_name == "TCDScheduler" && request.original_inference_steps;
     const Index stride = every ? 1 : train / original;
     const auto known = static_cast<Index>(std::floor(static_cast<double>(every ? train : original) * request.strength));
     if (request.count > known || request.count > original)

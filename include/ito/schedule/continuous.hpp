@@ -118,11 +118,10 @@ inline Steps ncsn_steps(Index count, double sigma_max = 1, double sigma_min = 0.
 
 /// The steps of the VE sampler of Song et al. (2021) as diffusers' ScoreSdeVeScheduler places them, in its single
 /// precision: time is the sigma of `count` equal times from 1 to epsilon, which the network is told, sigma the nearby
-/// member of a geometric sequence, by which the sample moves. The last step ends without noise.
-/// Throws ArgumentError unless 0 < sigma_min <= sigma_max and count > 1.
+/// member of a geometric sequence, by which the sample moves. The last step ends without noise; a single one moves by
+/// sigma_min alone, as there. Throws ArgumentError unless 0 < sigma_min <= sigma_max and count > 0.
 inline Steps score_sde_ve_steps(Index count, double sigma_min = 0.01, double sigma_max = 1348, double epsilon = 1e-5) {
     detail::require_sigmas(sigma_min, sigma_max, count);
-    if (count < 2) throw ArgumentError("the VE steps of score SDE are at least two");
     const auto times = detail::equally_spaced<float>(1, epsilon, count);
     const auto log_sigmas = detail::equally_spaced<float>(std::log(sigma_min), std::log(sigma_max), count);
     const float ratio = static_cast<float>(sigma_max / sigma_min);
