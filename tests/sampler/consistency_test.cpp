@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Consistency sampling, TCD and RePaint against normal data.
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "catch.hpp"
@@ -153,4 +154,28 @@ TEST_CASE("RePaint fills in what belongs to what is known, the better the more i
     CHECK_THROWS_AS(run(RePaint{}), ArgumentError);
     CHECK_THROWS_AS(run(RePaint{Tensor<float>::zeros({2, 2}), mask}), ShapeError);
     CHECK_THROWS_AS(run(RePaint{picture, Tensor<float>::zeros({3, 3})}), ShapeError);
+}
+
+TEST_CASE("sample k of consistency sampling and TCD and RePaint is the same in any batch") {
+    constexpr Index size = 12;
+    const Steps steps = trailing(schedule(), 5);
+    const auto row = [](const Tensor<float>& x, Index k) { return std::vector<float>(x.data() + k * size, x.data() + (k + 1) * size); };
+    Gaussian exact;
+    const auto check = [&](const auto& sampler_of) {
+        const auto draw = [&](Index count, Index first) {
+            return sample<float>(Denoiser{exact, says_x0}, sampler_of(count, first), steps, {count, 2, 2, 3}, {.seed = 9, .first_sample = static_cast<std::uint64_t>(first)});
+        };
+        const Tensor<float> all = draw(70, 0);
+        for (const Index k : {0, 1, 69}) CHECK(row(draw(1, k), 0) == row(all, k));
+        CHECK(row(draw(3, 40), 2) == row(all, 42));
+    };
+    check([](Index, Index) { return Consistency{.smallest_ratio = 0.01}; });
+    check([](Index, Index) { return latent_consistency(); });
+    check([](Index, Index) { return Tcd{schedule(), 0.4}; });
+    check([](Index count, Index first) {  // each with a picture and a mask of its own
+        Tensor<float> pictures({count, 2, 2, 3}), masks({count, 2, 2, 1});
+        fill_normal(pictures, 4, static_cast<std::uint64_t>(first));
+        for (Index i = 0; i < masks.size(); ++i) masks[i] = (i + 4 * first) % 3 == 0 ? 1 : 0;
+        return RePaint{pictures, masks, 0.5};
+    });
 }

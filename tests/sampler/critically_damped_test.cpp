@@ -2,7 +2,11 @@
 // Critically-damped Langevin diffusion: its moments, its targets, and its samplers on data whose score is known.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numbers>
+#include <span>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <Eigen/Cholesky>
@@ -154,7 +158,7 @@ TEST_CASE("the moments of critically-damped diffusion are exact") {
 TEST_CASE("the moments of critically-damped diffusion are those of the simulated SDE", "[slow]") {
     constexpr int paths = 100000, steps = 100;
     const double last = 0.3, dt = last / steps;
-    Tensor<double> x({paths}), v({paths}), w({paths});
+    Tensor<double> x({1, paths}), v({1, paths}), w({1, paths});
     fill_normal(x, 1, 0, 0, Stream::initial);
     fill_normal(v, 1, 0, 1, Stream::initial);
     x.array() = 0.7 + 0.4 * x.array();
@@ -330,6 +334,43 @@ TEST_CASE("the flow of critically-damped diffusion is a round trip and gives the
     };
     const auto precise = log_likelihood<double>(exact_divergence<double>(velocity, z.shape()), z, 1e-5, 1, exact, fine_steps(1e-7)).nats;
     for (Index k = 0; k < 3; ++k) CHECK(precise[static_cast<std::size_t>(k)] == Approx(std::log(score.at(z(k, 0), z(k, 1), 1e-5).density)).margin(1e-4));
+}
+
+TEST_CASE("the flow of critically-damped diffusion converges with the order of its method on a mixture") {
+    Exact score{{0.3, 0.7}, {-1, 1}, 0.04};
+    const Tensor<double> z = Tensor<double>::from({3, 2}, {0.9, 0.1, -1.2, 0, -0.7, -0.15});
+    PhaseVelocity<Exact> velocity(sde, score);
+    const Tensor<double> exact = integrate_adaptively<double>(velocity, z, 1, 0.1, fine_steps(1e-12)).x;
+    const auto order = [&](const auto& tableau, int count) {
+        const auto error = [&](int n) {
+            std::vector<double> times;
+            for (int i = 0; i <= n; ++i) times.push_back(1 - 0.9 * i / n);
+            return std::sqrt((integrate(tableau, velocity, z, std::span<const double>(times)).array() - exact.array()).square().mean());
+        };
+        return std::log2(error(count) / error(2 * count));
+    };
+    CHECK(order(tableaux::euler, 800) == Approx(1).margin(0.2));
+    CHECK(order(tableaux::heun, 200) == Approx(2).margin(0.2));
+    CHECK(order(tableaux::classic4, 100) == Approx(4).margin(0.2));
+}
+
+TEST_CASE("sample k of critically-damped diffusion is the same in any batch") {
+    const auto check = [](const auto& sampler) {
+        using S = std::decay_t<decltype(sampler)>;
+        const auto draw = [&](Index count, std::uint64_t first) {
+            Sampling<float, S> sampling(sampler, phase_steps(sde, 6, 2), initial_phase<float>(sde, {count, 4}, 1, first));
+            Exact score;
+            WhiteNoise noise{1, first};
+            sampling.run(score, noise);
+            return sampling.x();
+        };
+        const Tensor<float> all = draw(9, 0), one = draw(1, 7);
+        CHECK(std::equal(one.begin(), one.end(), all.begin() + 7 * 4));
+    };
+    check(Sscs{});
+    check(Sscs{sde, true});
+    check(PhaseEulerMaruyama{});
+    check(PhaseFlow{sde, tableaux::heun});
 }
 
 TEST_CASE("phases are joined and split and refused where they do not fit") {

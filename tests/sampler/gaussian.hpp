@@ -40,22 +40,14 @@ double ode_error(const S& sampler, const std::vector<NoiseLevel>& levels) {
     return std::abs(sampling.x()[0] - (last.alpha * m + 1.5 * deviation(last)));
 }
 
-/// Levels equally spaced in log-SNR. `start_up` puts small steps before, in which a multistep method of order 3 can
-/// find its history without spoiling its order.
-inline std::vector<NoiseLevel> levels_of(int count, bool start_up = false) {
-    const double from = -3, to = 2, h = (to - from) / count;
-    std::vector<double> lambdas{from};
-    if (start_up) lambdas.insert(lambdas.end(), {from + 0.1 * h * h, from + 0.3 * h * std::cbrt(h)});
-    for (int i = 1; i <= count; ++i) lambdas.push_back(from + i * h);
+/// Levels equally spaced in log-SNR.
+inline std::vector<NoiseLevel> levels_of(int count) {
     std::vector<NoiseLevel> levels;
-    for (const double lambda : lambdas) levels.push_back(level_of_ratio(10 - lambda, std::exp(-lambda)));
+    for (int i = 0; i <= count; ++i) {
+        const double lambda = -3 + 5.0 * i / count;
+        levels.push_back(level_of_ratio(10 - lambda, std::exp(-lambda)));
+    }
     return levels;
-}
-
-template <class S>
-double order(const S& sampler, int coarse = 80, bool start_up = false) {
-    const double a = ode_error(sampler, levels_of(coarse, start_up)), b = ode_error(sampler, levels_of(2 * coarse, start_up));
-    return std::log2(a / b);
 }
 
 struct Moments {

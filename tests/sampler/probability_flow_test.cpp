@@ -10,6 +10,8 @@
 #include "ito/sampler/probability_flow.hpp"
 #include "ito/sampler/sample.hpp"
 #include "ito/schedule/continuous.hpp"
+#include "ito/schedule/edm.hpp"
+#include "ito/schedule/rectified_flow.hpp"
 
 using namespace ito;
 
@@ -128,6 +130,20 @@ TEST_CASE("forwards and backwards along the flow is a round trip") {
     check_round_trip(ContinuousSubVp{});
     check_round_trip(ContinuousVe{});
     check_round_trip(ContinuousCosine{});
+    check_round_trip(Edm{});
+    check_round_trip(RectifiedFlow{});
+}
+
+TEST_CASE("sample k of the flow is the same in any batch") {
+    Denoiser denoise{bimodal, says_x0};
+    const ContinuousVp schedule;
+    const Tensor<double> all = bimodal.draw<double>(9, 1, level_at(schedule, 1e-3)), one = Tensor<double>::full({1, 1}, all[7]);
+    const Integrated<double> codes = flow(schedule, denoise, all, 1e-3, 1), code = flow(schedule, denoise, one, 1e-3, 1);
+    CHECK(code.x[0] == codes.x[7]);
+    CHECK(code.steps[0] == codes.steps[7]);
+    const ProbabilityFlow sampler{schedule, tableaux::kutta3};
+    const auto many = sample<double>(denoise, sampler, uniform_steps(schedule, 6), {9, 1}, {.seed = 1});
+    CHECK(sample<double>(denoise, sampler, uniform_steps(schedule, 6), {1, 1}, {.seed = 1, .first_sample = 7})[0] == many[7]);
 }
 
 TEST_CASE("adaptive steps keep their tolerance sample by sample") {

@@ -176,6 +176,13 @@ TEST_CASE("a corrected sample does not depend on its batch mates unless asked to
     const PredictorCorrector alone{ReverseDiffusion{}, Langevin{.steps = 2}};
     const auto row = [](const Tensor<float>& x, Index k) { return std::vector<float>(x.data() + 5 * k, x.data() + 5 * (k + 1)); };
     CHECK(row(draw(alone, steps, {4, 5}, {.seed = 1}), 2) == row(draw(alone, steps, {1, 5}, {.seed = 1, .first_sample = 2}), 0));
+    const auto own = [&](const auto& sampler, const Steps& through) {
+        CHECK(row(draw(sampler, through, {4, 5}, {.seed = 1}), 2) == row(draw(sampler, through, {1, 5}, {.seed = 1, .first_sample = 2}), 0));
+    };
+    own(EulerMaruyama{ContinuousVp{}}, steps);
+    own(PredictorCorrector{Ddpm{}, AnnealedLangevin{.steps = 2}}, uniform_steps(ContinuousVe{}, 5));
+    own(PredictorCorrector{EulerMaruyama{ContinuousSubVp{}}, Langevin{}}, uniform_steps(ContinuousSubVp{}, 5));
+    own(PredictorCorrector{NoPredictor{}, NcsnLangevin{.epsilon = 2e-4, .steps = 3}}, ncsn_steps(5));
     const PredictorCorrector together{ReverseDiffusion{}, Langevin{.steps = 2, .batch_mean = true}};
     CHECK(row(draw(together, steps, {4, 5}, {.seed = 1}), 2) != row(draw(together, steps, {1, 5}, {.seed = 1, .first_sample = 2}), 0));
     CHECK(row(draw(together, steps, {1, 5}, {.seed = 1}), 0) == row(draw(alone, steps, {1, 5}, {.seed = 1}), 0));

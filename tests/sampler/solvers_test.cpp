@@ -54,69 +54,13 @@ Tensor<float> run(const S& sampler, const Steps& steps, Index count = 100000, st
 
 }  // namespace
 
-TEST_CASE("singlestep DPM-Solver converges with its order") {
-    using Solver = DpmSolverSinglestep;
-    for (bool data : {true, false}) {
-        CAPTURE(data);
-        CHECK(order(Solver{.order = 1, .data_prediction = data}) == Approx(1).margin(0.1));
-        for (auto type : {Solver::Type::midpoint, Solver::Type::heun}) {
-            const Solver second{.order = 2, .data_prediction = data, .type = type, .lower_order_final = false};
-            CHECK(order(second, 160) == Approx(2).margin(0.2));
-            const Solver third{.order = 3, .data_prediction = data, .type = type, .lower_order_final = false};
-            CHECK(order(third, 150) == Approx(3).margin(0.2));
-        }
-    }
-    // A block of one is DDIM, as is an end alone.
-    CHECK(ode_error(Solver{.order = 1}, levels_of(9)) == Approx(ode_error(Ddim{}, levels_of(9))).epsilon(1e-9));
+TEST_CASE("a block of one interval is DDIM, as is an end alone") {
+    CHECK(ode_error(DpmSolverSinglestep{.order = 1}, levels_of(9)) == Approx(ode_error(Ddim{}, levels_of(9))).epsilon(1e-9));
 }
 
-TEST_CASE("DEIS converges with its order") {
-    CHECK(order(deis(1)) == Approx(1).margin(0.1));
-    CHECK(order(deis(2)) == Approx(2).margin(0.2));
-    CHECK(order(deis(3), 320, true) == Approx(3).margin(0.2));
-}
-
-TEST_CASE("UniPC converges with its order and one more with its corrector") {
-    for (bool data : {true, false})
-        for (auto b : {UniPc::B::bh1, UniPc::B::bh2}) {
-            CAPTURE(data, b == UniPc::B::bh1);
-            const auto predictor = [&](int p, int steps) {
-                UniPc sampler{.order = p, .data_prediction = data, .b = b, .lower_order_final = false};
-                for (Index i = 0; i < 3 * steps; ++i) sampler.uncorrected_steps.push_back(i);
-                return sampler;
-            };
-            CHECK(order(predictor(1, 80)) == Approx(1).margin(0.1));
-            CHECK(order(predictor(2, 80)) == Approx(2).margin(0.2));
-            CHECK(order(predictor(3, 320), 320, true) == Approx(3).margin(0.2));
-            // What is corrected; the last prediction is not, and its error of one step is of the corrected order.
-            CHECK(order(UniPc{.order = 1, .data_prediction = data, .b = b}) == Approx(2).margin(0.2));
-            const UniPc second{.order = 2, .data_prediction = data, .b = b, .lower_order_final = false};
-            CHECK(order(second, 160, true) == Approx(3).margin(0.2));
-        }
-}
-
-TEST_CASE("SA-Solver without noise converges with its order") {
-    for (bool data : {true, false}) {
-        CAPTURE(data);
-        for (int p : {1, 2}) {
-            const SaSolver predictor{.predictor_order = p, .corrector_order = 0, .tau = 0, .data_prediction = data, .lower_order_final = false};
-            CHECK(order(predictor) == Approx(p).margin(0.2));
-        }
-        const SaSolver third{.predictor_order = 3, .corrector_order = 0, .tau = 0, .data_prediction = data, .lower_order_final = false};
-        CHECK(order(third, 320, true) == Approx(3).margin(0.2));
-        SaSolver corrected{.predictor_order = 1, .corrector_order = 2, .tau = 0, .data_prediction = data, .lower_order_final = false};
-        CHECK(order(corrected) == Approx(2).margin(0.2));
-        corrected = {.predictor_order = 2, .corrector_order = 3, .tau = 0, .data_prediction = data, .lower_order_final = false};
-        CHECK(order(corrected, 160, true) == Approx(3).margin(0.2));
-    }
-    const SaSolver reference{.predictor_order = 2, .corrector_order = 0, .tau = 0, .lower_order_final = false, .reference_second_order = true};
-    CHECK(order(reference) == Approx(2).margin(0.2));
-}
-
-TEST_CASE("pseudo numerical methods converge with their order") {
-    // Of second order on any steps, of fourth where sigma / alpha is equally spaced.
-    for (auto start : {Pndm::Start::runge_kutta, Pndm::Start::improved_euler, Pndm::Start::multistep})
-        CHECK(order(Pndm{start}) == Approx(2).margin(0.2));
+TEST_CASE("pseudo numerical methods are of fourth order where sigma / alpha is equally spaced") {
+    // There they are the methods of Runge and Kutta and of Adams. What the first three steps leave, which are twice as long as
+    // the others, is of second order but small beside the rest until there are many more steps.
     CHECK(order_on(Pndm{Pndm::Start::runge_kutta}, even_ratios, 120) == Approx(4).margin(0.2));
 
     // One interval an evaluation is the same for a network that says epsilon.
