@@ -63,24 +63,30 @@ class PanelStack {
 
 namespace detail {
 
-/// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting:
-/// `lines` cache lines for every `rows` rows of the right matrix. A few at a time, and into the second-level cache: the
-/// first-level one can wait for a dozen lines only, and would let the product wait behind them.
+/// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting. A few
+/// cache lines at a time and into the second-level cache, as the first-level one can wait for a dozen lines only and would
+/// let the product wait behind them; and in two streams side by side, for each of which processors fetch what follows on
+/// their own, if they are given the time.
 struct Ahead {
     const float* at;
-    Index lines;
+    Index stride;  // between the streams
+    Index left, lines;  // of a stream: in all, and for every `rows` rows of the right matrix
 
     static constexpr Index rows = 4, line = 64 / sizeof(float);
 
     /// The share of tile `tile` of `tiles` in asking for `count` rows of `width` floats from `first` on; none if it is null.
     static Ahead share(const float* first, Index count, Index width, Index tile, Index tiles) {
-        if (!first) return {nullptr, 0};
-        const Index lines = (rows * width / line + tiles - 1) / tiles;
-        return {first + tile * ((count + rows - 1) / rows) * lines * line, lines};
+        if (!first) return {nullptr, 0, 0, 0};
+        const Index stream = (count * width / line + 1) / 2, part = (stream + tiles - 1) / tiles, times = (count + rows - 1) / rows;
+        return {first + tile * part * line, stream * line, part, (part + times - 1) / times};
     }
 
     ITO_SIMD_INLINE void ask() {
-        for (Index i = 0; i < lines; ++i, at += line) __builtin_prefetch(at, 0, 2);
+        for (Index i = std::min(lines, left); i > 0; --i, at += line) {
+            __builtin_prefetch(at, 0, 2);
+            __builtin_prefetch(at + stride, 0, 2);
+        }
+        left -= lines;
     }
 };
 
