@@ -99,19 +99,21 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = broadcast(0); });
     });
     const float* at[Rows];
-    unrolled<Rows>([&](auto r) __attribute__((always_inline)) { at[r] = a + (Transposed ? r : r * a_step); });
-    for (Index k = 0; k < depth;) {
+    unrolled<Rows>([&](auto r) __attribute__((always_inline)) { at[r] = a + r * a_step; });
+    const auto step = [&](Index k, const float* row) __attribute__((always_inline)) {
+        Floats right[Vectors];
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(row + v * lanes); });
+        unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+            const Floats left = broadcast(Transposed ? a[k * a_step + r] : at[r][k]);
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
+        });
+    };
+    Index k = 0;
+    for (; k + Ahead::rows <= depth; k += Ahead::rows) {
         ahead.ask();
-        for (const Index end = std::min(k + Ahead::rows, depth); k < end; ++k, b += width) {
-            Floats right[Vectors];
-            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
-            unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-                const Floats left = broadcast(at[Transposed ? 0 : r][Transposed ? r : k]);
-                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(left, right[v], sum[r][v]); });
-            });
-            if constexpr (Transposed) at[0] += a_step;
-        }
+        unrolled<Ahead::rows>([&](auto i) __attribute__((always_inline)) { step(k + i, b + (k + i) * width); });
     }
+    for (; k < depth; ++k) step(k, b + k * width);
     if (adds)
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
             unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = add(sum[r][v], load(y + r * width + v * lanes)); });
