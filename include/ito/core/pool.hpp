@@ -45,7 +45,7 @@ class MemoryPool {
     /// Throws MemoryError for more than the system has left, std::bad_alloc where it gives nothing.
     void* take(std::size_t bytes) {
         const Bucket bucket = bucket_of(bytes);
-        if (pool_caches) {
+        if (pool_caches && !keeping_) {
             const std::lock_guard lock(mutex_);
             auto& free = free_[bucket.index];
             if (!free.empty()) {
@@ -97,7 +97,21 @@ class MemoryPool {
         return cached_;
     }
 
+    /// While it lives, what this thread takes is new. For what is made once and stays, in between work that is repeated:
+    /// the memory which that released is left for the next time.
+    class KeepingScope {
+      public:
+        KeepingScope() { keeping_ = true; }
+        ~KeepingScope() { keeping_ = previous_; }
+        KeepingScope(const KeepingScope&) = delete;
+        KeepingScope& operator=(const KeepingScope&) = delete;
+
+      private:
+        bool previous_ = keeping_;
+    };
+
   private:
+    static inline thread_local bool keeping_ = false;
     static constexpr std::size_t large = std::size_t{1} << 28;
 
     struct Bucket {

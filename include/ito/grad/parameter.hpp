@@ -26,6 +26,7 @@ class DerivedValues {
         if (const Form* found = find<Form>()) return *found;
         const std::lock_guard lock(making_);
         if (const Form* found = find<Form>()) return *found;
+        const MemoryPool::KeepingScope keeping;
         auto node = std::make_unique<Holder<Form>>(make());
         node->next = first_.load(std::memory_order_relaxed);
         const Form& form = node->form;
