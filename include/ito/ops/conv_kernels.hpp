@@ -31,8 +31,8 @@ struct ConvCost {
 
   private:
     double products(double rows, double depth) const { return rows * vectors * (0.55 * depth + 4); }
-    /// Memory gives about 6 bytes a cycle; two images share them.
-    double weights(double depth) const { return depth * vectors * simd::lanes * 4 / 12; }
+    /// Memory gives a thread about 4.3 bytes a cycle; two images share them.
+    double weights(double depth) const { return depth * vectors * simd::lanes * 4 / 8.6; }
 };
 
 /// The cheapest algorithm for an image. It does not depend on the number of images or threads, so that a sample has the

@@ -175,8 +175,8 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
         Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
         RunningSoftmax softmax;
         for (Index piece = begin; piece < end; ++piece) {
-            const Index first = piece % query_blocks * query_block, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
-            const Index count = std::min(query_block, s.queries - first);
+            const Index block = piece % query_blocks, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
+            const Index first = block * s.queries / query_blocks, count = (block + 1) * s.queries / query_blocks - first;  // even
             queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
             mixed.clear();
             softmax.begin();
