@@ -11,12 +11,20 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 suspects its own intrinsics, whose unused operands are undefined
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 // Philox and Box-Muller on registers of single-precision numbers. Every operation is rounded by itself (products are not
 // fused with sums), in the same order whatever the width: any machine and any compiler gives the same bits.
 namespace ito::detail {
 
 // Registers of a long chain of operations, each of which waits for the one before, are worked on side by side.
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+inline constexpr int normal_lanes = 16, normal_side = 4;
+#elif defined(__AVX2__)
 inline constexpr int normal_lanes = 8, normal_side = 4;
 #else
 inline constexpr int normal_lanes = 4, normal_side = 1;
@@ -31,7 +39,7 @@ using NormalInts [[gnu::vector_size(4 * normal_lanes)]] = std::int32_t;
 /// The same product, which the compiler may not fuse with a sum.
 ITO_NORMAL_INLINE NormalFloats rounded(NormalFloats product) {
 #if defined(__FMA__)
-    asm("" : "+x"(product));
+    asm("" : "+v"(product));
 #elif defined(__aarch64__)
     asm("" : "+w"(product));
 #elif !defined(__x86_64__)
@@ -46,7 +54,9 @@ ITO_NORMAL_INLINE NormalFloats to_floats(NormalWords words) {
 }
 
 ITO_NORMAL_INLINE NormalFloats square_root(NormalFloats v) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    return _mm512_sqrt_ps(v);
+#elif defined(__AVX2__)
     return _mm256_sqrt_ps(v);
 #elif defined(__SSE2__)
     return _mm_sqrt_ps(v);
@@ -58,7 +68,12 @@ ITO_NORMAL_INLINE NormalFloats square_root(NormalFloats v) {
 
 /// The upper and the lower half of every word's product.
 ITO_NORMAL_INLINE void multiply(NormalWords v, std::uint32_t constant, NormalWords& high, NormalWords& low) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    const auto words = reinterpret_cast<__m512i>(v), factor = _mm512_set1_epi32(static_cast<int>(constant));
+    const __m512i even = _mm512_mul_epu32(words, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(words, 32), factor);
+    high = reinterpret_cast<NormalWords>(_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xAAAA, odd));
+    low = reinterpret_cast<NormalWords>(_mm512_mask_mov_epi32(even, 0xAAAA, _mm512_slli_epi64(odd, 32)));
+#elif defined(__AVX2__)
     const auto words = reinterpret_cast<__m256i>(v), factor = _mm256_set1_epi32(static_cast<int>(constant));
     const __m256i even = _mm256_mul_epu32(words, factor), odd = _mm256_mul_epu32(_mm256_srli_epi64(words, 32), factor);
     high = reinterpret_cast<NormalWords>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA));
@@ -139,7 +154,21 @@ ITO_NORMAL_INLINE void turn(NormalFloats radius, NormalWords b, NormalFloats cos
 
 /// a0 b0 c0 d0 a1 b1 ..
 ITO_NORMAL_INLINE void store_interleaved(NormalFloats a, NormalFloats b, NormalFloats c, NormalFloats d, float* out) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    const auto pairs = [](__m512 x, __m512 y, bool upper) {
+        return _mm512_castps_pd(upper ? _mm512_unpackhi_ps(x, y) : _mm512_unpacklo_ps(x, y));
+    };
+    const __m512d ab = pairs(a, b, false), ab2 = pairs(a, b, true), cd = pairs(c, d, false), cd2 = pairs(c, d, true);
+    // Quarters of these are the elements k, 4 + k, 8 + k and 12 + k of all four: a transposition of quarters is left.
+    const __m512 q0 = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), q1 = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+    const __m512 q2 = _mm512_castpd_ps(_mm512_unpacklo_pd(ab2, cd2)), q3 = _mm512_castpd_ps(_mm512_unpackhi_pd(ab2, cd2));
+    const __m512 low01 = _mm512_shuffle_f32x4(q0, q1, 0x44), high01 = _mm512_shuffle_f32x4(q0, q1, 0xEE);
+    const __m512 low23 = _mm512_shuffle_f32x4(q2, q3, 0x44), high23 = _mm512_shuffle_f32x4(q2, q3, 0xEE);
+    _mm512_storeu_ps(out, _mm512_shuffle_f32x4(low01, low23, 0x88));
+    _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(low01, low23, 0xDD));
+    _mm512_storeu_ps(out + 32, _mm512_shuffle_f32x4(high01, high23, 0x88));
+    _mm512_storeu_ps(out + 48, _mm512_shuffle_f32x4(high01, high23, 0xDD));
+#elif defined(__AVX2__)
     const auto pairs = [](__m256 x, __m256 y, bool upper) {
         return _mm256_castps_pd(upper ? _mm256_unpackhi_ps(x, y) : _mm256_unpacklo_ps(x, y));
     };
@@ -213,17 +242,20 @@ inline void normal_groups(const NormalKeys& keys, std::uint32_t block, int group
     const int n = 2 * groups;
     NormalFloats fractions[2 * most_normal_groups], exponents[2 * most_normal_groups], radii[2 * most_normal_groups];
     for (int i = 0; i < n; ++i) split_length(lengths[i], fractions[i], exponents[i]);
-    for (int i = 0; i < n; ++i) fractions[i] = fractions[i] / (2.0f + fractions[i]);
-    for (int i = 0; i < n; ++i) radii[i] = half_log(fractions[i]);
-    for (int i = 0; i < n; ++i) radii[i] = square_root(exponents[i] - rounded(4.0f * radii[i]));
+    // Divisions and square roots are made beside other work, which does not wait for them.
     NormalFloats sines[2 * most_normal_groups], cosines[2 * most_normal_groups];
     done = 0;
     const auto circle = [&](auto side) {
-        for (; done + side <= n; done += side) on_circle<side>(angles + done, cosines + done, sines + done);
+        for (; done + side <= n; done += side) {
+            for (int i = done; i < done + side; ++i) fractions[i] = fractions[i] / (2.0f + fractions[i]);
+            on_circle<side>(angles + done, cosines + done, sines + done);
+        }
     };
     circle(std::integral_constant<int, normal_side>{});
     circle(std::integral_constant<int, 1>{});
+    for (int i = 0; i < n; ++i) radii[i] = exponents[i] - rounded(4.0f * half_log(fractions[i]));
     for (int g = 0; g < groups; ++g) {
+        radii[2 * g] = square_root(radii[2 * g]), radii[2 * g + 1] = square_root(radii[2 * g + 1]);
         NormalFloats n0, n1, n2, n3;
         turn(radii[2 * g], angles[2 * g], cosines[2 * g], sines[2 * g], n0, n1);
         turn(radii[2 * g + 1], angles[2 * g + 1], cosines[2 * g + 1], sines[2 * g + 1], n2, n3);
@@ -235,3 +267,7 @@ inline void normal_groups(const NormalKeys& keys, std::uint32_t block, int group
 #undef ITO_NORMAL_INLINE
 
 }  // namespace ito::detail
+
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

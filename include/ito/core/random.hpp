@@ -132,6 +132,16 @@ inline void on_circle(double radius, std::uint32_t b, double& first, double& sec
     second = radius * std::bit_cast<double>((sine ^ changed) ^ negative_sine);
 }
 
+/// Of an even number of values, rounded exactly.
+template <std::size_t N>
+void square_roots(std::array<double, N>& values) {
+#if defined(__SSE2__)
+    for (std::size_t i = 0; i < N; i += 2) _mm_storeu_pd(&values[i], _mm_sqrt_pd(_mm_loadu_pd(&values[i])));
+#else
+    for (double& v : values) v = std::sqrt(v);
+#endif
+}
+
 /// Normals of `double_lanes` counters from `block` on, in double precision: enough at a time for the compiler to
 /// vectorise. Never inlined, because compilers contract to fused multiply-adds differently from place to place.
 inline constexpr std::size_t double_lanes = 16;
@@ -145,16 +155,13 @@ inline constexpr std::size_t double_lanes = 16;
     auto k = key.philox_key();
     for (int round = 0; round < 10; ++round, Philox::next_round(k))
         for (std::size_t i = 0; i < double_lanes; ++i) Philox::round(c0[i], c1[i], c2[i], c3[i], k[0], k[1]);
-    Eigen::Array<double, double_lanes, 2> radius;
+    std::array<double, double_lanes> first, second;
+    for (std::size_t i = 0; i < double_lanes; ++i) first[i] = squared_radius(c0[i]), second[i] = squared_radius(c2[i]);
+    square_roots(first);
+    square_roots(second);
     for (std::size_t i = 0; i < double_lanes; ++i) {
-        radius(static_cast<Eigen::Index>(i), 0) = squared_radius(c0[i]);
-        radius(static_cast<Eigen::Index>(i), 1) = squared_radius(c2[i]);
-    }
-    radius = radius.sqrt();
-    for (std::size_t i = 0; i < double_lanes; ++i) {
-        const auto row = static_cast<Eigen::Index>(i);
-        on_circle(radius(row, 0), c1[i], normals[4 * i], normals[4 * i + 1]);
-        on_circle(radius(row, 1), c3[i], normals[4 * i + 2], normals[4 * i + 3]);
+        on_circle(first[i], c1[i], normals[4 * i], normals[4 * i + 1]);
+        on_circle(second[i], c3[i], normals[4 * i + 2], normals[4 * i + 3]);
     }
 }
 
