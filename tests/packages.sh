@@ -44,10 +44,10 @@ build_root() {
     fi
 }
 
-# One compiler for each core, and for each 1.5 GB of memory.
+# One compiler for each core, and for each 2.5 GB of memory.
 build_jobs() {
     local memory
-    memory=$(awk '/^MemAvailable/ {print int($2 / 1500000)}' /proc/meminfo 2>/dev/null || true)
+    memory=$(awk '/^MemAvailable/ {print int($2 / 2500000)}' /proc/meminfo 2>/dev/null || true)
     local jobs
     jobs=$(nproc)
     if [ -n "$memory" ] && [ "$memory" -lt "$jobs" ]; then jobs=$memory; fi
