@@ -8,7 +8,9 @@
 #include "ito/ops/elementwise.hpp"
 #include "ito/ops/embedding.hpp"
 #include "ito/ops/fir.hpp"
+#include "ito/ops/gate.hpp"
 #include "ito/ops/group_norm.hpp"
+#include "ito/ops/layer_norm.hpp"
 #include "ito/ops/linear.hpp"
 #include "ito/ops/loss.hpp"
 #include "ito/ops/resample.hpp"
@@ -113,6 +115,32 @@ TEST_CASE("group norm has mean 0 and variance 1 in each group") {
             CHECK(std::abs(sum / 512) < 1e-5);
             CHECK(squares / 512 == Approx(1).epsilon(1e-4));
         }
+}
+
+TEST_CASE("gradients of layer norm and of gates") {
+    Parameter<double> gamma{numbers({6}, 1)}, beta{numbers({6}, 2)};
+    check_gradients([&](const Vars& x) { return ops::layer_norm(x[0], gamma, beta); }, {numbers({3, 70, 6}, 3)}, {&gamma, &beta});
+    using ops::Activation;
+    for (auto kind : {Activation::gelu, Activation::silu, Activation::none})
+        check_gradients([&](const Vars& x) { return ops::gate(x[0], kind); }, {numbers({2, 5, 6}, 4)});
+    CHECK_THROWS_AS(ops::gate(Var<double>(numbers({2, 5}, 4))), ShapeError);
+    CHECK_THROWS_AS(ops::layer_norm(Var<double>(numbers({2, 5}, 4)), gamma, beta), ShapeError);
+}
+
+TEST_CASE("layer norm and gate equal their definitions") {
+    const Tensor<double> x = numbers({3, 8}, 1);
+    const Parameter<double> gamma{numbers({8}, 2)}, beta{numbers({8}, 3)};
+    const Var<double> y = ops::layer_norm(Var<double>(x), gamma, beta, 1e-3), gated = ops::gate(Var<double>(x));
+    for (Index r = 0; r < 3; ++r) {
+        const auto row = x.matrix().row(r).array();
+        const double mean = row.mean(), deviation = std::sqrt((row - mean).square().mean() + 1e-3);
+        for (Index c = 0; c < 8; ++c)
+            CHECK((*y)(r, c) == Approx((x(r, c) - mean) / deviation * gamma.value[c] + beta.value[c]).epsilon(1e-13));
+        for (Index c = 0; c < 4; ++c) {
+            const double g = x(r, c + 4);
+            CHECK((*gated)(r, c) == Approx(x(r, c) * g * std::erfc(-g / std::sqrt(2.0)) / 2).epsilon(1e-13));
+        }
+    }
 }
 
 TEST_CASE("gradients of attention") {

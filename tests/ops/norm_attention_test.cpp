@@ -5,7 +5,9 @@
 #include "ito/ops/attention.hpp"
 #include "ito/ops/dropout.hpp"
 #include "ito/ops/elementwise.hpp"
+#include "ito/ops/gate.hpp"
 #include "ito/ops/group_norm.hpp"
+#include "ito/ops/layer_norm.hpp"
 #include "ito/ops/loss.hpp"
 #include "ito/ops/resample.hpp"
 
@@ -80,6 +82,30 @@ TEST_CASE("group norm keeps its digits where the mean is far larger than the dev
     const auto got = ops::group_norm<float>(x, one, zero, {32});
     const auto expected = ops::group_norm<double>(wide, wide_one, wide_zero, {32});
     CHECK(test::worst_error(*got, *expected) < 1000 * 0x1p-23 * 4);  // a number near 1000 is known to 3e-5
+}
+
+TEST_CASE("layer norm and gates on float agree with double") {
+    for (Index channels : {1, 7, 16, 40, 1280}) {
+        CAPTURE(channels);
+        const Tensor<float> x = random_floats({2, 70, channels}, 1);
+        compare([](auto& v, auto& p) { return ops::layer_norm(v[0], p[0], p[1]); }, {x},
+                {random_floats({channels}, 2), random_floats({channels}, 3)});
+        for (auto kind : {Activation::gelu, Activation::silu})
+            compare([=](auto& v, auto&) { return ops::gate(v[0], kind); }, {random_floats({2, 70, 2 * channels}, 1)}, {});
+    }
+}
+
+TEST_CASE("layer norm keeps its digits where the mean is far larger than the deviation") {
+    Tensor<float> x = random_floats({5, 320}, 1);
+    x.array() += 1000;
+    const Parameter<float> one{Tensor<float>::full({320}, 1)}, zero{Tensor<float>::zeros({320})};
+    const Parameter<double> wide_one{Tensor<double>::full({320}, 1)}, wide_zero{Tensor<double>::zeros({320})};
+    const auto expected = ops::layer_norm<double>(x.cast<double>(), wide_one, wide_zero);
+    CHECK(test::worst_error(*ops::layer_norm<float>(x, one, zero), *expected) < 1e-5);
+    x(1, 3) = std::numeric_limits<float>::quiet_NaN();
+    const auto marked = ops::layer_norm<float>(x, one, zero);
+    CHECK(std::isnan((*marked)(1, 7)));
+    CHECK(std::isfinite((*marked)(2, 3)));
 }
 
 TEST_CASE("attention on float agrees with double") {

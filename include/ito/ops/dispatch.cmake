@@ -27,6 +27,7 @@ function(ito_write_simd_unit folder)
     ito_sort_headers(ito/ops/conv_kernels.hpp)
     ito_sort_headers(ito/ops/attention_kernels.hpp)
     ito_sort_headers(ito/simd/group_norm.hpp)
+    ito_sort_headers(ito/simd/layer_norm.hpp)
     list(REMOVE_DUPLICATES ito_plain_headers)
     list(FILTER ito_plain_headers EXCLUDE REGEX "hwy/")
 
@@ -45,7 +46,8 @@ inline ::ito::ops::detail::DispatchedKernels table() {
     return {hwy::TargetName(HWY_TARGET), simd::lanes, ops::detail::convolve<float>, ops::detail::weight_gradient<float>,
             ops::detail::product<float>, ops::detail::transposed_product<float>, ops::detail::attend<float>,
             ops::detail::attend_gradient<float>, simd::activate<float>, simd::multiply_by_slope<float>,
-            simd::strip_moments<float>, simd::affine_rows<float>, simd::affine_gradient_sums<float>,
+            simd::gate_rows<float>, simd::gate_gradient_rows<float>, simd::layer_norm_rows<float>,
+            simd::layer_norm_gradient_rows<float>, simd::strip_moments<float>, simd::affine_rows<float>, simd::affine_gradient_sums<float>,
             simd::affine_gradient_rows<float>};
 }
 }  // namespace ito::HWY_NAMESPACE

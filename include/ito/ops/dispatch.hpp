@@ -8,6 +8,7 @@
 #include "ito/ops/dispatched_kernels.hpp"
 #include "ito/ops/matmul.hpp"
 #include "ito/simd/group_norm.hpp"
+#include "ito/simd/layer_norm.hpp"
 
 namespace ito::ops::detail {
 
@@ -57,6 +58,28 @@ inline void activate<float>(Activation kind, const float* x, Index count, float*
 template <>
 inline void multiply_by_slope<float>(Activation kind, const float* x, Index count, float* g) {
     ops::detail::dispatched_kernels().multiply_by_slope(kind, x, count, g);
+}
+
+template <>
+inline void gate_rows<float>(Activation kind, const float* x, Index rows, Index channels, float* y) {
+    ops::detail::dispatched_kernels().gate_rows(kind, x, rows, channels, y);
+}
+
+template <>
+inline void gate_gradient_rows<float>(Activation kind, const float* x, const float* dy, Index rows, Index channels, float* dx) {
+    ops::detail::dispatched_kernels().gate_gradient_rows(kind, x, dy, rows, channels, dx);
+}
+
+template <>
+inline void layer_norm_rows<float>(const float* x, Index rows, Index channels, double epsilon, const float* gamma,
+                                   const float* beta, float* y) {
+    ops::detail::dispatched_kernels().layer_norm_rows(x, rows, channels, epsilon, gamma, beta, y);
+}
+
+template <>
+inline void layer_norm_gradient_rows<float>(const float* x, Index rows, Index channels, double epsilon, const float* gamma,
+                                            float* dy, float* dgamma, float* dbeta) {
+    ops::detail::dispatched_kernels().layer_norm_gradient_rows(x, rows, channels, epsilon, gamma, dy, dgamma, dbeta);
 }
 
 template <>

@@ -33,6 +33,12 @@ struct DispatchedKernels {
                             float* dq, float* dk, float* dv);
     void (*activate)(simd::Activation kind, const float* x, Index count, float* y);
     void (*multiply_by_slope)(simd::Activation kind, const float* x, Index count, float* g);
+    void (*gate_rows)(simd::Activation kind, const float* x, Index rows, Index channels, float* y);
+    void (*gate_gradient_rows)(simd::Activation kind, const float* x, const float* dy, Index rows, Index channels, float* dx);
+    void (*layer_norm_rows)(const float* x, Index rows, Index channels, double epsilon, const float* gamma, const float* beta,
+                            float* y);
+    void (*layer_norm_gradient_rows)(const float* x, Index rows, Index channels, double epsilon, const float* gamma, float* dy,
+                                     float* dgamma, float* dbeta);
     void (*strip_moments)(const float* x, Index rows, Index channels, float* mean, float* squares);
     void (*affine_rows)(simd::Activation activation, const float* x, Index rows, Index channels, const float* slope,
                         const float* shift, float* y);

@@ -105,4 +105,28 @@ void multiply_by_slope(Activation kind, const T* x, Index count, T* g) {
     with_activation_gradient<T>(kind, [&](auto f) { map(count, g, f, x, static_cast<const T*>(g)); });
 }
 
+/// y = u times the activation of g, where a row of x is u and g one after the other: x [rows, 2 C], y [rows, C].
+template <class T>
+void gate_rows(Activation kind, const T* x, Index rows, Index channels, T* y) {
+    with_activation<T>(kind, [&](auto f) {
+        for (Index r = 0; r < rows; ++r, x += 2 * channels, y += channels)
+            map(channels, y, [=](auto u, auto g) { return multiply(u, f(g)); }, x, x + channels);
+    });
+}
+
+/// The gradient of gate_rows: x and dx [rows, 2 C], dy [rows, C].
+template <class T>
+void gate_gradient_rows(Activation kind, const T* x, const T* dy, Index rows, Index channels, T* dx) {
+    const auto at = [=](Index r) { return 2 * r * channels; };
+    with_activation<T>(kind, [&](auto f) {
+        for (Index r = 0; r < rows; ++r)
+            map(channels, dx + at(r), [=](auto d, auto g) { return multiply(d, f(g)); }, dy + r * channels, x + at(r) + channels);
+    });
+    with_activation_gradient<T>(kind, [&](auto f) {
+        for (Index r = 0; r < rows; ++r)
+            map(channels, dx + at(r) + channels, [=](auto d, auto u, auto g) { return f(g, multiply(d, u)); }, dy + r * channels,
+                x + at(r), x + at(r) + channels);
+    });
+}
+
 }  // namespace ito::simd

@@ -8,7 +8,9 @@
 #include "ito/core/random.hpp"
 #include "ito/ops/attention.hpp"
 #include "ito/ops/conv2d.hpp"
+#include "ito/ops/gate.hpp"
 #include "ito/ops/group_norm.hpp"
+#include "ito/ops/layer_norm.hpp"
 #include "ito/ops/linear.hpp"
 
 using namespace ito;
@@ -71,7 +73,13 @@ int main() {
     const Parameter<float> gamma{random_tensor({24}, 10)}, beta{random_tensor({24}, 11)};
     const Tensor<float> pictures = random_tensor({1, 9, 9, 24}, 12);
     const Tensor<float> normal = *ops::group_norm(Var<float>(pictures), gamma, beta, {24, 0, ops::Activation::silu});
+    const Tensor<float> gated = *ops::gate(Var<float>(pictures)), level = *ops::layer_norm(Var<float>(pictures), gamma, beta);
     for (const auto& kernels : runnable) {
+        Tensor<float> halves(gated.shape()), rows(level.shape());
+        kernels.gate_rows(ops::Activation::gelu, pictures.data(), 81, 12, halves.data());
+        worst = std::max(worst, difference(halves, gated));
+        kernels.layer_norm_rows(pictures.data(), 81, 24, 1e-5, gamma.value.data(), beta.value.data(), rows.data());
+        worst = std::max(worst, difference(rows, level));
         Tensor<float> y({50, 70});
         kernels.product(x.matrix(), weight, false, {bias.value.data()}, y.matrix());
         worst = std::max(worst, difference(y, expected));
