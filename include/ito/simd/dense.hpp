@@ -74,12 +74,16 @@ struct Ahead {
 
     static constexpr Index rows = 4, line = 64 / sizeof(float);
 
-    /// The share of tile `tile` of `tiles` in asking for `count` rows of `width` floats from `first` on; none if it is null.
-    static Ahead share(const float* first, Index count, Index width, Index tile, Index tiles) {
+    /// The share of each of `tiles` tiles in asking for `count` rows of `width` floats from `first` on, seen from the first
+    /// tile; none if `first` is null.
+    static Ahead share(const float* first, Index count, Index width, Index tiles) {
         if (!first) return {nullptr, 0, 0, 0};
-        const Index stream = (count * width / line + 1) / 2, part = (stream + tiles - 1) / tiles, times = (count + rows - 1) / rows;
-        return {first + tile * part * line, stream * line, part, (part + times - 1) / times};
+        const Index stream = (count * width / line + 1) / 2, times = (count + rows - 1) / rows;
+        const Index part = (stream + tiles - 1) / std::max<Index>(1, tiles);
+        return {first, stream * line, part, (part + times - 1) / times};
     }
+
+    Ahead of_tile(Index tile) const { return {at + tile * left * line, stride, left, lines}; }
 
     ITO_SIMD_INLINE void ask() {
         for (Index i = std::min(lines, left); i > 0; --i, at += line) {
@@ -126,13 +130,14 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
 template <int Vectors, bool Transposed>
 void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index depth, float* y, bool adds) {
     const Index tiles = (rows + dense_rows - 1) / dense_rows;
-    for (Index tile = 0; tile < tiles; ++tile) {
-        const Index row = tile * rows / tiles, height = (tile + 1) * rows / tiles - row;
+    const Index least = tiles ? rows / tiles : 0, higher = tiles ? rows % tiles : 0;
+    const Ahead ahead = Ahead::share(b + depth * Vectors * lanes, depth, Vectors * lanes, tiles);
+    for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
+        height = least + (tile < higher);
         unrolled<dense_rows>([&](auto last) {
             if (last + 1 == height)
                 dense_tile<last + 1, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
-                                                          y + row * Vectors * lanes, adds,
-                                                          Ahead::share(b + depth * Vectors * lanes, depth, Vectors * lanes, tile, tiles));
+                                                          y + row * Vectors * lanes, adds, ahead.of_tile(tile));
         });
     }
 }

@@ -135,6 +135,7 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
     const float* const* const residual = piece.begins() ? block.residual : nullptr;
     const float* const first = w.row(panel, 0, 0);
     const Index least = tiles ? block.rows / tiles : 0, higher = tiles ? block.rows % tiles : 0;
+    const Ahead ahead = Ahead::share(next, piece.rows(), width, tiles);
     for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
         height = least + (tile < higher);
         TileRows rows{start + row, residual ? residual + row : nullptr, block.y + row, column};
@@ -154,8 +155,7 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
                 prefetch(block.a[piece.begin * block.rows + next] + piece.first, piece.count, false);
         unrolled<dense_rows>([&](auto last) {
             if (last + 1 == height)
-                gathered_tile<last + 1, Vectors>(block, row, piece, first, rows,
-                                                 Ahead::share(next, piece.rows(), width, tile, tiles));
+                gathered_tile<last + 1, Vectors>(block, row, piece, first, rows, ahead.of_tile(tile));
         });
         if (columns < width)
             for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
