@@ -106,10 +106,13 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
     }
     // Everything that the stores might alias is copied to locals, or it would be read again for each of them.
     float* const first = room.row(0, to);
-    const Index stride = room.stride(), channels = shape.channels;
+    const Index stride = room.stride(), channels = shape.channels, to_next = M * channels;  // the tile on the right
     auto map = [&](Index c, auto get) __attribute__((always_inline)) {
         map_square<side, side>([](const auto& d, auto& t) __attribute__((always_inline)) { WinogradMap<M>::input(d, t); },
-                               [&](auto i, auto j) __attribute__((always_inline)) { return get(pixel[i][j] + c); },
+                               [&](auto i, auto j) __attribute__((always_inline)) {
+                                   if (j >= side - M) __builtin_prefetch(pixel[i][j] + c + to_next);
+                                   return get(pixel[i][j] + c);
+                               },
                                [&](auto i, auto j, Floats t) __attribute__((always_inline)) {
                                    store(t, first + (i * side + j) * stride + c);
                                });
@@ -119,14 +122,18 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
     if (c < channels) map(c, [&](const float* p) { return load_part(p, channels - c); });
 }
 
-/// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result.
+/// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result. Those of
+/// the tile `next`, which follows, are asked for: a cache reads what it is to write.
 template <int M>
-void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, const typename Tiling<M>::Place& at, Index column,
-                     Index columns, const Addends<float>& addends, float* y) {
+void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, const typename Tiling<M>::Place& at,
+                     const typename Tiling<M>::Place& next, Index column, Index columns, const Addends<float>& addends, float* y) {
     constexpr int side = M + 2;
     const Index lines = std::min<Index>(M, shape.out_height - at.h), pixels = std::min<Index>(M, shape.out_width - at.w);
     const Index line = shape.out_width * columns, stride = room.stride();
-    const Index first = ((at.image * shape.out_height + at.h) * shape.out_width + at.w) * columns;
+    const auto offset = [&](const auto& place) {
+        return ((place.image * shape.out_height + place.h) * shape.out_width + place.w) * columns;
+    };
+    const Index first = offset(at), to_next = offset(next) - first;
     const Index width = std::min(room.width(), columns - column);
     const float* const bias = addends.bias;
     const float* const per_sample = addends.per_sample ? addends.per_sample + at.image * columns : nullptr;
@@ -141,8 +148,12 @@ void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, 
                             [&](auto i, auto j, Floats value) __attribute__((always_inline)) {
                                 if (i >= lines || j >= pixels) return;
                                 const Index to = i * line + j * columns + k;
+                                __builtin_prefetch(y + first + to_next + to, 1);
                                 value = add(value, constant);
-                                if (residual) value = add(value, get(residual + to));
+                                if (residual) {
+                                    __builtin_prefetch(residual + to_next + to);
+                                    value = add(value, get(residual + to));
+                                }
                                 put(value, y + first + to);
                             });
     };
@@ -197,8 +208,8 @@ void winograd_convolve(const ConvShape& shape, const float* x, const WinogradKer
                     panel_product(input.row(point, 0), padded, end - begin, panels.row(panel, point, 0), panels.vectors(panel),
                                   channels, result.row(point, 0));
                 for (Index t = begin; t < end; ++t)
-                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t), panels.first_column(panel),
-                                               panels.columns(), addends, y);
+                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t), tiling.place(std::min(t + 1, end - 1)),
+                                               panels.first_column(panel), panels.columns(), addends, y);
             }
         });
     });
