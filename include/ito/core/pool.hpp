@@ -97,8 +97,8 @@ class MemoryPool {
         return cached_;
     }
 
-    /// While it lives, what this thread takes is new. For what is made once and stays, in between work that is repeated:
-    /// the memory which that released is left for the next time.
+    /// While it lives, what this thread takes is new. For what is made once and stays, in between work that is
+    /// repeated: the memory which that released is left for the next time.
     class KeepingScope {
       public:
         KeepingScope() { keeping_ = true; }
@@ -118,8 +118,8 @@ class MemoryPool {
         std::size_t index, bytes;
     };
 
-    /// Memory that is asked for on huge pages where the system has them: weights are read once in a pass, and a page table
-    /// that is searched every 4 KiB takes a seventh of the memory's speed.
+    /// Larger blocks ask for huge pages: weights are read once in a pass, and a page table that is searched every 4 KiB
+    /// takes up to a seventh of the memory's speed.
     static constexpr std::size_t huge_page = std::size_t{1} << 21;
 
     static std::align_val_t alignment_of(std::size_t bytes) {

@@ -175,8 +175,9 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
         Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
         RunningSoftmax softmax;
         for (Index piece = begin; piece < end; ++piece) {
-            const Index block = piece % query_blocks, head = piece / query_blocks % s.heads, n = piece / query_blocks / s.heads;
-            const Index first = block * s.queries / query_blocks, count = (block + 1) * s.queries / query_blocks - first;  // even
+            const Index block = piece % query_blocks, head = piece / query_blocks % s.heads;
+            const Index n = piece / query_blocks / s.heads, first = block * s.queries / query_blocks;
+            const Index count = (block + 1) * s.queries / query_blocks - first;
             queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
             mixed.clear();
             softmax.begin();

@@ -63,10 +63,10 @@ class PanelStack {
 
 namespace detail {
 
-/// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting. A few
-/// cache lines at a time and into the second-level cache, as the first-level one can wait for a dozen lines only and would
-/// let the product wait behind them; and in two streams side by side, for each of which processors fetch what follows on
-/// their own, if they are given the time.
+/// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting.
+/// A few cache lines at a time and into the second-level cache, as the first-level one can wait for a dozen lines only
+/// and would let the product wait behind them; and in two streams side by side, for each of which processors fetch what
+/// follows on their own, if they are given the time.
 struct Ahead {
     const float* at;
     Index stride;  // between the streams
@@ -74,8 +74,8 @@ struct Ahead {
 
     static constexpr Index rows = 4, line = 64 / sizeof(float);
 
-    /// The share of each of `tiles` tiles in asking for `count` rows of `width` floats from `first` on, seen from the first
-    /// tile; none if `first` is null.
+    /// The share of each of `tiles` tiles in asking for `count` rows of `width` floats from `first` on, seen from the
+    /// first tile; none if `first` is null.
     static Ahead share(const float* first, Index count, Index width, Index tiles) {
         if (!first) return {nullptr, 0, 0, 0};
         const Index stream = (count * width / line + 1) / 2, times = (count + rows - 1) / rows;

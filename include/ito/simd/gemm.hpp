@@ -27,7 +27,8 @@ class PackedMatrix {
     PackedMatrix() = default;
 
     explicit PackedMatrix(const WeightView& w) : panels_(w.out, w.taps * w.in, 1) {
-        parallel_for(panels_.panels() * w.taps, 1 + (1 << 13) / (1 + w.in * dense_vectors * lanes), [&](Index begin, Index end) {
+        const Index together = 1 + (1 << 13) / (1 + w.in * dense_vectors * lanes);
+        parallel_for(panels_.panels() * w.taps, together, [&](Index begin, Index end) {
             for (Index piece = begin; piece < end; ++piece) {
                 const Index panel = piece / w.taps, tap = piece % w.taps;
                 const Index column = panels_.first_column(panel), width = panels_.width(panel), count = std::min(width, w.out - column);

@@ -122,11 +122,12 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
     if (c < channels) map(c, [&](const float* p) { return load_part(p, channels - c); });
 }
 
-/// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result. Those of
-/// the tile `next`, which follows, are asked for: a cache reads what it is to write.
+/// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result. Those
+/// of the tile `next`, which follows, are asked for: a cache reads what it is to write.
 template <int M>
 void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, const typename Tiling<M>::Place& at,
-                     const typename Tiling<M>::Place& next, Index column, Index columns, const Addends<float>& addends, float* y) {
+                     const typename Tiling<M>::Place& next, Index column, Index columns, const Addends<float>& addends,
+                     float* y) {
     constexpr int side = M + 2;
     const Index lines = std::min<Index>(M, shape.out_height - at.h), pixels = std::min<Index>(M, shape.out_width - at.w);
     const Index line = shape.out_width * columns, stride = room.stride();
@@ -208,8 +209,9 @@ void winograd_convolve(const ConvShape& shape, const float* x, const WinogradKer
                     panel_product(input.row(point, 0), padded, end - begin, panels.row(panel, point, 0), panels.vectors(panel),
                                   channels, result.row(point, 0));
                 for (Index t = begin; t < end; ++t)
-                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t), tiling.place(std::min(t + 1, end - 1)),
-                                               panels.first_column(panel), panels.columns(), addends, y);
+                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t),
+                                               tiling.place(std::min(t + 1, end - 1)), panels.first_column(panel),
+                                               panels.columns(), addends, y);
             }
         });
     });
