@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Trains critically-damped Langevin diffusion on nine modes by hybrid score matching, in about two minutes on two cores, and
-// draws data, samples, and a path of position and velocity:
+// Trains critically-damped Langevin diffusion on nine modes by hybrid score matching, in about half a minute on two
+// cores, and draws data, samples, and a path of position and velocity:
 //     cld --out cld.png
 // Expected: "9 of 9 modes", each with about a ninth of the samples.
 #include <array>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Trains score models of the VP, sub-VP and VE SDEs on a swiss roll, about four minutes on two cores, and draws for each
-// samples of the predictor-corrector sampler, the probability flow from noise to data, and contours of the log-likelihood:
+// Trains score models of the VP, sub-VP and VE SDEs on a swiss roll, about half a minute on two cores, and draws
+// for each samples of the predictor-corrector sampler, the probability flow from noise to data, and contours of the
+// log-likelihood:
 //     score_sde --out score_sde.png
 // Expected: all three draw the roll; the mean log-likelihood of held-out points is between -0.25 and 0 nats for each.
 #include <cmath>

@@ -212,7 +212,9 @@ inline Steps ipndm_steps(const SchedulerOptions& o, const StepRequest& request) 
     return unit_steps(levels);
 }
 
-/// Times of the model that was distilled, of `original` steps, that LCM and TCD visit.
+/// Times of the model that was distilled, of `original` steps, that LCM and TCD visit. Of given times strength below 1
+/// leaves the last ones. There diffusers' LCMScheduler does not know its last step any more and adds noise to the
+/// sample; its pipelines decode the step's `denoised`, and that is what a run of ito ends with.
 inline std::vector<double> latent_consistency_times(const SchedulerOptions& o, const StepRequest& request) {
     const Index original = request.original_inference_steps.value_or(o.original_inference_steps), train = o.num_train_timesteps;
     // TCD that is asked for another number of original steps takes all times.
