@@ -72,7 +72,9 @@ TEST_CASE("high orders are as exact in single precision as in double where steps
         sampling.run(denoise, noise);
         return static_cast<double>(sampling.x()[0]);
     };
-    const auto check = [&](const auto& sampler) { CHECK(end(sampler, 0.0f) == Approx(end(sampler, 0.0)).epsilon(2e-6)); };
+    const auto check = [&](const auto& sampler) {
+        CHECK(end(sampler, 0.0f) == Approx(end(sampler, 0.0)).epsilon(2e-6));
+    };
     check(deis(3));
     for (const bool data : {true, false}) {
         check(DpmSolverMultistep{.order = 3, .data_prediction = data});
