@@ -44,6 +44,17 @@ TEST_CASE("what is derived from a parameter is made once, and anew after every w
     CHECK(twice(p, made) == 12);
 }
 
+TEST_CASE("a parameter that is changed and derived from again and again takes no new memory") {
+    Parameter<float> p{Tensor<float>::zeros({1000})};
+    std::size_t held = 0;
+    for (int i = 0; i < 20; ++i) {
+        p.derived<Tensor<float>>([&] { return Tensor<float>::zeros({1 << 20}); });
+        p.change()[0] = static_cast<float>(i);
+        if (i == 2) held = cached_memory();
+    }
+    CHECK(cached_memory() <= held);
+}
+
 TEST_CASE("a copy of a parameter is deep and derives for itself") {
     Parameter<float> a{Tensor<float>::from({1}, {3})};
     int made = 0;

@@ -22,6 +22,12 @@ TEST_CASE("linear on float agrees with double") {
             }
 }
 
+TEST_CASE("a sum over nothing is the bias") {
+    const Parameter<float> weight{Tensor<float>({300, 0})}, bias{random_floats({300}, 1)};
+    const Var<float> y = ops::linear(Var<float>(Tensor<float>({70, 0})), weight, &bias);
+    CHECK((y->matrix().rowwise() - bias.value.array().matrix().transpose()).isZero(0));
+}
+
 TEST_CASE("conv2d on float agrees with double") {
     const Index kernel = GENERATE(1, 2, 3, 5), stride = GENERATE(1, 2, 3);
     SECTION("sizes and paddings") {

@@ -98,7 +98,7 @@ class MemoryPool {
     }
 
     /// While it lives, what this thread takes is new. For what is made once and stays, in between work that is
-    /// repeated: the memory which that released is left for the next time.
+    /// repeated: the memory which that released is left for the next time. Other threads that help are not meant.
     class KeepingScope {
       public:
         KeepingScope() { keeping_ = true; }

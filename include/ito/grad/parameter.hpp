@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "ito/core/tensor.hpp"
@@ -26,7 +27,8 @@ class DerivedValues {
         if (const Form* found = find<Form>()) return *found;
         const std::lock_guard lock(making_);
         if (const Form* found = find<Form>()) return *found;
-        const MemoryPool::KeepingScope keeping;
+        std::optional<MemoryPool::KeepingScope> keeping;
+        if (!renewed_) keeping.emplace();  // in training each update would leave the last form's memory to nobody
         auto node = std::make_unique<Holder<Form>>(make());
         node->next = first_.load(std::memory_order_relaxed);
         const Form& form = node->form;
@@ -36,7 +38,9 @@ class DerivedValues {
 
     /// Not beside other calls.
     void clear() noexcept {
-        for (Node* node = first_.exchange(nullptr); node;) delete std::exchange(node, node->next);
+        Node* node = first_.exchange(nullptr);
+        renewed_ = renewed_ || node;
+        while (node) delete std::exchange(node, node->next);
     }
 
   private:
@@ -63,6 +67,7 @@ class DerivedValues {
 
     std::atomic<Node*> first_{nullptr};
     std::mutex making_;
+    bool renewed_ = false;  // what was derived has been forgotten before
 };
 
 }  // namespace detail

@@ -77,7 +77,7 @@ struct Ahead {
     /// The share of each of `tiles` tiles in asking for `count` rows of `width` floats from `first` on, seen from the
     /// first tile; none if `first` is null.
     static Ahead share(const float* first, Index count, Index width, Index tiles) {
-        if (!first) return {nullptr, 0, 0, 0};
+        if (!first || count == 0) return {nullptr, 0, 0, 0};
         const Index stream = (count * width / line + 1) / 2, times = (count + rows - 1) / rows;
         const Index part = (stream + tiles - 1) / std::max<Index>(1, tiles);
         return {first, stream * line, part, (part + times - 1) / times};
@@ -94,7 +94,8 @@ struct Ahead {
     }
 };
 
-/// y [Rows, Vectors * lanes] = or += a b. Element (r, k) of a is at a[r * row_step + k * depth_step]; one of the steps is 1.
+/// y [Rows, Vectors * lanes] = or += a b. Element (r, k) of a is at a[r * a_step + k], transposed at
+/// a[r + k * a_step].
 template <int Rows, int Vectors, bool Transposed>
 ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, Index depth, float* y, bool adds, Ahead ahead) {
     constexpr Index width = Vectors * lanes;
