@@ -214,7 +214,7 @@ TEST_CASE("predictors with and without their corrector converge with their order
     check_order(2, fixed(SaSolver{.corrector_order = 0, .tau = 0, .lower_order_final = false, .reference_second_order = true}), 160, true);
 }
 
-TEST_CASE("the variance of what stochastic samplers draw converges with their weak order") {
+TEST_CASE("the variance of what stochastic samplers draw converges with their weak order", "[slow]") {
     // On Gaussian data a run is x' = a x + b + sum of c_i z_i; row i of the batch sees z_i = 1 and no other noise, so that
     // the variance a^2 v + sum of c_i^2 comes out without statistical error.
     const GaussianMixture target = normal();
