@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
     app.add_option("--out", out, "PNG with data, samples and flow")->capture_default_str();
     app.add_option("--steps", steps, "Training updates")->capture_default_str();
     return program::run(app, argc, argv, [&] {
+        if (steps < 1) throw ArgumentError("--steps must be at least 1, got " + std::to_string(steps));
         const ContinuousVp schedule;
         nn::Mlp<float> network(2, 64, 3);
         nn::initialize(network, 0);

@@ -104,6 +104,7 @@ grep -q "bits/dim" out && ok "likelihood prints bits per dimension" || bad "like
 refused "likelihood of data without a held-out part" held-out "$bin/likelihood" --model "$model" --data data
 refused "likelihood of nothing" count "$bin/likelihood" --model "$model" --data data --count 0
 refused "no samples of cld" count "$bin/cld" --count 0
+refused "no updates of two_moons" steps "$bin/two_moons" --steps 0
 refused "data without a held-out part" held-out "$bin/evaluate" --model "$model" --data data
 
 truncated=broken/unet/diffusion_pytorch_model.safetensors
