@@ -110,6 +110,8 @@ SchedulerConfig scheduler_config(const Settings& s) {
     options.prediction_type = s.prediction;
     options.timestep_spacing = "trailing";
     options.variance_type = "fixed_small";
+    // With guidance, DDIM pays dearly for clipping: it goes on with the noise that belongs to the picture before it was clipped.
+    options.clip_sample = false;
     return SchedulerConfig(options);
 }
 
