@@ -99,13 +99,14 @@ double error(const GaussianMixture& target, const S& sampler, int count, bool st
     return std::sqrt((sampling.x().array() - target.flow(x, levels.front(), levels.back()).array()).square().mean());
 }
 
-/// Make(count) is the sampler for so many steps.
+/// Make(count) is the sampler for so many steps. First orders show themselves with fewer steps than higher ones.
 template <class Make>
 void check_order(double expected, Make make, int coarse = 80, bool start_up = false, Levels levels = levels_of, double variance = 0.16) {
+    const double margin = expected == 1 ? 0.1 : 0.2;
     for (const GaussianMixture& target : {normal(variance), mixture()}) {
         const double a = error(target, make(coarse), coarse, start_up, levels), b = error(target, make(2 * coarse), 2 * coarse, start_up, levels);
         CAPTURE(a, b);
-        CHECK(std::log2(a / b) == Approx(expected).margin(0.2));
+        CHECK(std::log2(a / b) == Approx(expected).margin(margin));
     }
 }
 

@@ -46,6 +46,7 @@ Estimate<float> halved(const Tensor<float>& x, const NoiseLevel& level) {
 
 TEST_CASE("second order is well ahead of first at eighty steps") {
     CHECK(ode_error(Dpmpp2M{}, levels_of(80)) < 0.1 * ode_error(Ddim{}, levels_of(80)));
+    CHECK(std::log2(ode_error(Heun{}, levels_of(80)) / ode_error(Heun{}, levels_of(160))) == Approx(2).margin(0.15));
 }
 
 TEST_CASE("Euler without churn is DDIM without eta, and Heun does not mind the scale of x") {
