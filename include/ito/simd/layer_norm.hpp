@@ -10,10 +10,12 @@ namespace ito::simd {
 
 namespace detail {
 
-/// What is left to do with a centred row v: (v - rest) * inverse has mean 0 and variance 1, up to epsilon.
+/// What is left to do with a centred row: what it makes of v has mean 0 and variance 1, up to epsilon.
 template <class T>
 struct CentredRow {
     T rest, inverse;
+
+    ITO_SIMD_INLINE Vector<T> operator()(Vector<T> v) const { return multiply(subtract(v, broadcast(rest)), broadcast(inverse)); }
 };
 
 /// v = x less its mean, but for what the rounding of the mean leaves over: so nothing is lost where the mean is far larger
@@ -35,10 +37,8 @@ CentredRow<T> centre_row(const T* x, Index channels, double epsilon, T* v) {
 template <class T>
 void layer_norm_rows(const T* x, Index rows, Index channels, double epsilon, const T* gamma, const T* beta, T* y) {
     for (Index r = 0; r < rows; ++r, x += channels, y += channels) {
-        const auto [rest, inverse] = detail::centre_row(x, channels, epsilon, y);
-        const auto scaled = [rest = rest, inverse = inverse](auto v, auto slope, auto shift) {
-            return multiply_add(multiply(subtract(v, broadcast(rest)), broadcast(inverse)), slope, shift);
-        };
+        const auto normal = detail::centre_row(x, channels, epsilon, y);
+        const auto scaled = [=](auto v, auto slope, auto shift) { return multiply_add(normal(v), slope, shift); };
         map(channels, y, scaled, static_cast<const T*>(y), gamma, beta);
     }
 }
@@ -51,9 +51,8 @@ void layer_norm_gradient_rows(const T* x, Index rows, Index channels, double eps
     const T* const n = normal;
     for (Index r = 0; r < rows; ++r, x += channels, dy += channels) {
         const T* const d = dy;
-        const auto [rest, inverse] = detail::centre_row(x, channels, epsilon, normal);
-        map(channels, normal,
-            [rest = rest, inverse = inverse](auto v) { return multiply(subtract(v, broadcast(rest)), broadcast(inverse)); }, n);
+        const auto row = detail::centre_row(x, channels, epsilon, normal);
+        map(channels, normal, row, n);
         map(channels, dgamma, [](auto sum, auto g, auto v) { return multiply_add(g, v, sum); }, static_cast<const T*>(dgamma), d, n);
         map(channels, dbeta, [](auto sum, auto g) { return add(sum, g); }, static_cast<const T*>(dbeta), d);
         // dx = (dn - mean(dn) - normal * mean(dn * normal)) * inverse with dn = dy * gamma
@@ -61,8 +60,8 @@ void layer_norm_gradient_rows(const T* x, Index rows, Index channels, double eps
         const double count = static_cast<double>(channels);
         const T plain = static_cast<T>(sum_of(channels, [](auto g) { return g; }, d) / count);
         const T along = static_cast<T>(sum_of(channels, [](auto g, auto v) { return multiply(g, v); }, d, n) / count);
-        const auto projected = [=, inverse = inverse](auto g, auto v) {
-            return multiply(negative_multiply_add(v, broadcast(along), subtract(g, broadcast(plain))), broadcast(inverse));
+        const auto projected = [=](auto g, auto v) {
+            return multiply(negative_multiply_add(v, broadcast(along), subtract(g, broadcast(plain))), broadcast(row.inverse));
         };
         map(channels, dy, projected, d, n);
     }
