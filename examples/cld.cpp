@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
     CLI::App app("Trains critically-damped Langevin diffusion on nine modes and draws what it learned.\n\nExample: cld --out cld.png", "cld");
     std::string out = "cld.png";
     Index updates = 6000, batch = 512, count = 3000, steps = 200;
-    app.add_option("--out", out, "PNG with data, samples and a path")->capture_default_str();
+    app.add_option("--out", out, "PNG with data, samples and a path")->check(program::path_to_write())->capture_default_str();
     app.add_option("--updates", updates, "Training updates")->capture_default_str();
     app.add_option("--count", count, "Samples")->capture_default_str();
     app.add_option("--steps", steps, "Sampler steps")->capture_default_str();

@@ -75,6 +75,7 @@ std::vector<ito::Index> labels_for(const ito::Model& folder, ito::Index count, i
     if (classes == 0 && wanted >= 0) throw ito::ArgumentError("--class: the model has no classes");
     if (wanted < -1 || (classes > 0 && wanted >= classes))
         throw ito::ArgumentError("--class must be from 0 to " + std::to_string(classes - 1) + ", got " + std::to_string(wanted));
+    ito::require_memory("--count " + std::to_string(count), 8.0 * static_cast<double>(count));
     std::vector<ito::Index> labels;
     for (ito::Index i = 0; classes > 0 && i < count; ++i) labels.push_back(wanted >= 0 ? wanted : i % classes);
     return labels;

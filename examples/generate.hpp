@@ -31,7 +31,7 @@ struct Generate {
             ->check(CLI::IsMember({"leading", "linspace", "trailing", "karras"}))
             ->capture_default_str();
         app.add_option("--guidance", guidance, "Classifier-free guidance (1: none)")->capture_default_str();
-        app.add_option("--seed", seed, "Picture k of a seed is the same in any batch, with any number of threads")->capture_default_str();
+        app.add_option("--seed", seed, "Picture k of a seed is the same in any batch, with any number of threads")->check(CLI::NonNegativeNumber)->capture_default_str();
         app.add_option("--batch", batch, "Pictures made at a time")->capture_default_str();
     }
 

@@ -148,7 +148,7 @@ int main(int argc, char** argv) {
     app.add_option("--tolerance", s.tolerance, "Of the flow's solver, relative and absolute")->capture_default_str();
     app.add_option("--steps", s.steps, "Steps of the bound")->capture_default_str();
     app.add_flag("--labels", s.labels, "Give the network the pictures' classes");
-    app.add_option("--seed", s.seed, "Of dequantization, probes and the bound's noise")->capture_default_str();
+    app.add_option("--seed", s.seed, "Of dequantization, probes and the bound's noise")->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
     return program::run(app, argc, argv, [&] { return likelihood(s); });
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The shortest program: sixteen pictures of a trained model, written to minimal.png in a few seconds.
+#include <iostream>
+
 #include "ito/ito.hpp"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     const ito::Model model = ito::load_model(argc > 1 ? argv[1] : "examples/models/fashion-mnist");
 
     // Sixteen sneakers (class 7), each drawn towards its class with guidance 1.5.
@@ -15,4 +17,7 @@ int main(int argc, char** argv) {
                                              {16, 32, 32, 1}, {.seed = 1});
 
     ito::write_png("minimal.png", ito::enlarge(ito::image_grid(pictures), 4));
+} catch (const std::exception& error) {
+    std::cerr << "minimal: " << error.what() << '\n';
+    return 1;
 }

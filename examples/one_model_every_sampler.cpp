@@ -234,7 +234,7 @@ int main(int argc, char** argv) {
     bool quick = false;
     int threads = 0;
     app.add_option("--model", model, "Model folder (diffusers layout); without one the mixture alone");
-    app.add_option("--out", out, "PNG with the panels")->capture_default_str();
+    app.add_option("--out", out, "PNG with the panels")->check(program::path_to_write())->capture_default_str();
     app.add_flag("--quick", quick, "Few samples and few budgets");
     app.add_option("--threads", threads, "Threads (0: all)")->capture_default_str();
     return program::run(app, argc, argv, [&] {

@@ -8,6 +8,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <new>
 #include <stop_token>
 #include <string>
 
@@ -71,6 +73,16 @@ inline void catch_interrupts() {
     std::signal(SIGTERM, [](int) { interrupted = 1; });
 }
 
+/// For an option that names a file to write: of that ending, in a folder that is there, so that a mistake costs no work.
+inline CLI::Validator path_to_write(const std::string& ending = ".png") {
+    return {[ending](const std::string& path) -> std::string {
+                if (std::filesystem::path(path).extension() != ending) return path + " does not end in " + ending;
+                const auto folder = std::filesystem::absolute(path).parent_path();
+                return std::filesystem::is_directory(folder) ? "" : path + ": there is no folder " + folder.string();
+            },
+            ""};
+}
+
 /// Runs a program's body after its options are parsed: an error is one line on stderr and status 1, an interruption 130.
 template <class Body>
 int run(CLI::App& app, int argc, char** argv, Body&& body) {
@@ -84,10 +96,13 @@ int run(CLI::App& app, int argc, char** argv, Body&& body) {
     try {
         return body();
     } catch (const ito::Cancelled& error) {
-        std::fprintf(stderr, "\n%s: %s\n", app.get_name().c_str(), error.what());
+        std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
         return 130;
+    } catch (const std::bad_alloc&) {
+        std::fprintf(stderr, "%s: there is not enough memory\n", app.get_name().c_str());
+        return 1;
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "\n%s: %s\n", app.get_name().c_str(), error.what());
+        std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
         return 1;
     }
 }

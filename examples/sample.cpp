@@ -3,7 +3,6 @@
 //     sample --model examples/models/fashion-mnist --guidance 1.5 --out samples.png
 // 100 pictures in 20 steps take some ten seconds on two cores.
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -30,11 +29,6 @@ int sample_pictures(const Settings& s) {
     if (s.count < 1) throw ArgumentError("--count must be at least 1, got " + std::to_string(s.count));
     if (s.scale < 1) throw ArgumentError("--scale must be at least 1, got " + std::to_string(s.scale));
 
-    for (const std::string& path : {s.out, s.strip, s.npy}) {
-        if (path.empty()) continue;
-        const auto folder = std::filesystem::absolute(path).parent_path();
-        if (!std::filesystem::is_directory(folder)) throw FileError(path + ": there is no folder " + folder.string());
-    }
     const Model model = program::open_model(s.generate.model);
     const std::vector<Index> labels = program::labels_for(model, s.count, s.wanted_class);
     constexpr Index strip_rows = 8;
@@ -71,9 +65,9 @@ int main(int argc, char** argv) {
     app.add_option("--count", s.count, "Pictures")->capture_default_str();
     app.add_option("--class", s.wanted_class, "Class of all pictures (-1: one class after the other)")->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
-    app.add_option("--out", s.out, "PNG with all pictures")->capture_default_str();
+    app.add_option("--out", s.out, "PNG with all pictures")->check(program::path_to_write())->capture_default_str();
     app.add_option("--scale", s.scale, "Pixels of the PNG for one of a picture")->capture_default_str();
-    app.add_option("--strip", s.strip, "PNG with the way from noise to the first pictures, step by step");
-    app.add_option("--npy", s.npy, "The pictures as bytes [N, H, W, C]");
+    app.add_option("--strip", s.strip, "PNG with the way from noise to the first pictures, step by step")->check(program::path_to_write());
+    app.add_option("--npy", s.npy, "The pictures as bytes [N, H, W, C]")->check(program::path_to_write(".npy"));
     return program::run(app, argc, argv, [&] { return sample_pictures(s); });
 }

@@ -140,7 +140,7 @@ int main(int argc, char** argv) {
     CLI::App app("Trains VP, sub-VP and VE score SDEs on a swiss roll; draws samples, flow and likelihood.\n\nExample: score_sde --out score_sde.png",
                  "score_sde");
     Settings s;
-    app.add_option("--out", s.out, "PNG with a row of panels for each SDE")->capture_default_str();
+    app.add_option("--out", s.out, "PNG with a row of panels for each SDE")->check(program::path_to_write())->capture_default_str();
     app.add_option("--updates", s.updates, "Training updates for each SDE")->capture_default_str();
     app.add_option("--count", s.count, "Samples")->capture_default_str();
     app.add_option("--steps", s.steps, "Predictor-corrector steps")->capture_default_str();

@@ -76,7 +76,7 @@ void add_options(CLI::App& app, Settings& s) {
     app.add_flag("--unlabelled", s.unlabelled, "Ignore labels");
     app.add_flag("--flip", s.flip, "Flip images left and right at random");
     app.add_flag("--resume", s.resume, "Continue from the checkpoint in --out");
-    app.add_option("--seed", s.seed, "Of weights, data order and noise")->capture_default_str();
+    app.add_option("--seed", s.seed, "Of weights, data order and noise")->check(CLI::NonNegativeNumber)->capture_default_str();
     app.add_option("--checkpoint-every", s.checkpoint_every, "Updates between checkpoints")->capture_default_str();
     app.add_option("--sample-every", s.sample_every, "Updates between sample grids (0: only at the end)")->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();

@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
     CLI::App app("Trains a small network on 2-D data and draws what it learned.\n\nExample: two_moons --out two_moons.png", "two_moons");
     std::string out = "two_moons.png";
     Index steps = 5000, batch = 256;
-    app.add_option("--out", out, "PNG with data, samples and flow")->capture_default_str();
+    app.add_option("--out", out, "PNG with data, samples and flow")->check(program::path_to_write())->capture_default_str();
     app.add_option("--steps", steps, "Training updates")->capture_default_str();
     return program::run(app, argc, argv, [&] {
         if (steps < 1) throw ArgumentError("--steps must be at least 1, got " + std::to_string(steps));

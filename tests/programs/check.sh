@@ -26,7 +26,7 @@ refused() {
     local name=$1 text=$2
     shift 2
     if "$@" >out 2>err; then bad "$name: exit status 0"; return; fi
-    if [ "$(grep -vc '^$' err)" != 1 ] || ! grep -qF -- "$text" err; then bad "$name"; cat err; else ok "$name"; fi
+    if [ "$(wc -l <err)" != 1 ] || ! grep -qF -- "$text" err; then bad "$name"; cat err; else ok "$name"; fi
 }
 
 is_png() { if [ "$(head -c 4 "$1" 2>/dev/null | tail -c 3)" = PNG ]; then ok "$1 is a picture"; else bad "$1 is a picture"; fi; }
@@ -66,6 +66,12 @@ refused "unknown sampler" sampler "$bin/sample" --model "$model" --sampler magic
 refused "karras with ddim" karras "$bin/sample" --model "$model" --schedule karras
 refused "absurd threads" threads "$bin/sample" --model "$model" --threads -3
 refused "a folder that cannot be written" out.png "$bin/sample" --model "$model" --count 1 --steps 1 --out none/out.png
+
+refused "a picture that is none" "does not end in .png" "$bin/sample" --model "$model" --out a.jpg
+refused "a negative seed" seed "$bin/sample" --model "$model" --seed -1
+refused "more pictures than memory" "--count 100000000000 needs about" "$bin/sample" --model "$model" --count 100000000000
+refused "more pictures than there are numbers" "memory" "$bin/sample" --model "$model" --count 9000000000000000000
+refused "minimal without its model" nowhere "$bin/minimal" nowhere
 
 mkdir data empty
 mv a.npy data/images.npy
