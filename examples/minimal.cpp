@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The shortest program: sixteen pictures of a trained model, written to minimal.png in a few seconds.
-#include <iostream>
-
+#include <cstdio>
 #include "ito/ito.hpp"
 
 int main(int argc, char** argv) try {
@@ -18,6 +17,6 @@ int main(int argc, char** argv) try {
 
     ito::write_png("minimal.png", ito::enlarge(ito::image_grid(pictures), 4));
 } catch (const std::exception& error) {
-    std::cerr << "minimal: " << error.what() << '\n';
+    std::fprintf(stderr, "minimal: %s\n", error.what());
     return 1;
 }
