@@ -64,13 +64,16 @@ struct PhaseEulerMaruyama {
 };
 
 /// Symmetric splitting: half a step of what is linear, exactly; a whole one of the score; half a step of what is linear.
-/// Dockhorn et al. (2022), algorithm 1. One evaluation a step. The score's part is Euler's, so that the whole is of first
-/// order like Euler-Maruyama, with a smaller error where steps are few and a larger one where they are many; `midpoint` takes
-/// the midpoint rule there, for two evaluations a step and second order, which at equal evaluations is ahead of both from
-/// about a hundred on.
+/// Dockhorn et al. (2022), algorithm 1. One evaluation a step. The score's part is Euler's, of first order as
+/// Euler-Maruyama is: where the score stands still it leaves velocities too narrow by as much as Euler-Maruyama leaves
+/// them too wide. It is ahead where steps are few and long, or the data about as wide as the prior. `second_order`
+/// takes two evaluations a step, both at the middle time, and solves the share -v / var(v) of the score exactly (that of the
+/// paper's mixed score; ETD2RK of Cox and Matthews 2002): of second order, and at equal evaluations ahead of
+/// Euler-Maruyama at every number of steps, but for narrow data (deviations of 0.1 and less, whose score is stiff in
+/// v), where it is from 100 to 500 evaluations on.
 struct Sscs {
     CriticallyDamped sde{};
-    bool midpoint = false;
+    bool second_order = false;
 
     template <class T>
     using State = NoState;
@@ -87,21 +90,35 @@ struct Sscs {
         other.draw = 1;
         Tensor<T> moved = z;  // so that a network that throws leaves z as it was
         linear_half(moved, sde.total_beta(t - dt / 2, t), interval, noise);
-        Estimate<T> estimate = denoise(std::as_const(moved), interval.from);
-        const T scale = static_cast<T>(2 * sde.friction() * sde.total_beta(interval.to.time, t)), inverse_mass = static_cast<T>(1 / sde.mass);
-        if (midpoint) {
-            Tensor<T> middle = moved;
-            detail::for_each_phase(middle, [&](T&, T& v, Index i) { v += scale / 2 * (estimate.output[i] + inverse_mass * v); });
-            estimate = denoise(std::as_const(middle), level_at(sde, t - dt / 2));
-            // The loop below adds the start's v / M to the score; the middle's is wanted.
-            estimate.output.array() += inverse_mass * (split_phase(middle).second.array() - split_phase(moved).second.array());
-        }
-        detail::for_each_phase(moved, [&](T&, T& v, Index i) { v += scale * (estimate.output[i] + inverse_mass * v); });
+        const double total = 2 * sde.friction() * sde.total_beta(interval.to.time, t);
+        if (second_order) score_exponential(moved, total, level_at(sde, t - dt / 2), denoise);
+        else score_euler(moved, total, denoise(std::as_const(moved), interval.from).output);
         linear_half(moved, sde.total_beta(interval.to.time, t - dt / 2), other, noise);
         z.swap(moved);
     }
 
   private:
+    /// dv = (score + v / M) dtau, over `total` of tau.
+    template <class T>
+    void score_euler(Tensor<T>& z, double total, const Tensor<T>& score) const {
+        const T scale = static_cast<T>(total), inverse_mass = static_cast<T>(1 / sde.mass);
+        detail::for_each_phase(z, [&](T&, T& v, Index i) { v += scale * (score[i] + inverse_mass * v); });
+    }
+
+    /// The same with the score's time standing still, as it is in the splitting.
+    template <class T, DenoiserOf<T> D>
+    void score_exponential(Tensor<T>& z, double total, const NoiseLevel& level, D& denoise) const {
+        const double share = 1 / sde.hybrid_covariance(level.time).vv, y = total * (1 / sde.mass - share);
+        const double phi1 = y == 0 ? 1 : std::expm1(y) / y, phi2 = std::abs(y) < 1e-5 ? 0.5 + y / 6 : (phi1 - 1) / y;
+        const T inverse_mass = static_cast<T>(1 / sde.mass), first = static_cast<T>(total * phi1);
+        const Tensor<T> score = denoise(std::as_const(z), level).output;
+        Tensor<T> change(score.shape());
+        detail::for_each_phase(z, [&](T&, T& v, Index i) { v += change[i] = first * (score[i] + inverse_mass * v); });
+        const Tensor<T> after = denoise(std::as_const(z), level).output;
+        const T second = static_cast<T>(total * phi2), s = static_cast<T>(share);
+        detail::for_each_phase(z, [&](T&, T& v, Index i) { v += second * (after[i] - score[i] + s * change[i]); });
+    }
+
     /// dx = -beta v / M dt, dv = (beta x - Gamma beta v / M) dt + sqrt(2 Gamma beta) dw: the forward SDE of (x, -v).
     template <class T, NoiseOf<T> Z>
     void linear_half(Tensor<T>& z, double total, const Interval& interval, Z& noise) const {
