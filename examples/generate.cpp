@@ -37,6 +37,7 @@ ito::Tensor<float> Generate::operator()(const ito::Model& folder, const std::vec
                                         const std::function<void(ito::Index, const ito::Seen<float>&)>& observe) const {
     if (count < 1) throw ito::ArgumentError("--count must be at least 1, got " + std::to_string(count));
     check(folder);
+    const ito::PrecisionScope as_asked(precision_named(precision));
     const auto& config = folder.unet.config();
     const auto size = config.sample_size;
     const ito::SchedulerConfig plan = scheduler(folder);

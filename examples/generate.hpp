@@ -15,7 +15,7 @@
 namespace program {
 
 struct Generate {
-    std::string model, sampler = "ddim", schedule = "trailing";
+    std::string model, sampler = "ddim", schedule = "trailing", precision = "fp32";
     ito::Index steps = 20, batch = 32;
     double eta = 0, guidance = 1;
     std::uint64_t seed = 0;
@@ -33,6 +33,9 @@ struct Generate {
         app.add_option("--guidance", guidance, "Classifier-free guidance (1: none)")->capture_default_str();
         app.add_option("--seed", seed, "Picture k of a seed is the same in any batch, with any number of threads")->check(CLI::NonNegativeNumber)->capture_default_str();
         app.add_option("--batch", batch, "Pictures made at a time")->capture_default_str();
+        app.add_option("--precision", precision, "fp32, exact (no Winograd) or bf16")
+            ->check(CLI::IsMember({"fp32", "exact", "bf16"}))
+            ->capture_default_str();
     }
 
     /// The model's schedule with the sampler and spacing asked for.

@@ -17,6 +17,7 @@
 
 #include "ito/core/error.hpp"
 #include "ito/core/shape.hpp"
+#include "ito/simd/precision.hpp"
 
 namespace program {
 
@@ -81,6 +82,14 @@ inline CLI::Validator path_to_write(const std::string& ending = ".png") {
                 return std::filesystem::is_directory(folder) ? "" : path + ": there is no folder " + folder.string();
             },
             ""};
+}
+
+/// Throws ArgumentError for a precision that ito does not have.
+inline ito::Precision precision_named(const std::string& name) {
+    if (name == "fp32") return ito::Precision::fast;
+    if (name == "exact") return ito::Precision::exact;
+    if (name == "bf16") return ito::Precision::bf16;
+    throw ito::ArgumentError("--precision " + name + ": ito computes in fp32, exact and bf16");
 }
 
 /// Runs a program's body after its options are parsed: an error is one line on stderr and status 1, an interruption 130.

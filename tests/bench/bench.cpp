@@ -157,20 +157,13 @@ void serve(const Options& o, Prepared& p, const ito::ThreadPool& pool) {
     }
 }
 
-/// Throws ArgumentError for a precision that ito does not have.
-ito::Precision precision_named(const std::string& name) {
-    if (name == "fp32") return ito::Precision::fast;
-    if (name == "exact") return ito::Precision::exact;
-    throw ito::ArgumentError("--precision " + name + ": ito computes in fp32 and exact");
-}
-
 int run(const Options& o) {
     if (o.batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(o.batch));
     if (o.steps < 1) throw ito::ArgumentError("--steps must be at least 1, got " + std::to_string(o.steps));
     if (o.size < 0 || o.tokens < 1) throw ito::ArgumentError("--size and --tokens must be positive");
     ito::ThreadPool pool(o.threads);
     const ito::ThreadPool::Scope scope(pool);
-    const ito::PrecisionScope precision(precision_named(o.precision));
+    const ito::PrecisionScope precision(program::precision_named(o.precision));
     if (o.what == "peak") {
         std::printf("{\"threads\": %d, \"peak_gflops\": %.1f}\n", pool.threads(), bench::peak_gflops(o.seconds));
         return 0;

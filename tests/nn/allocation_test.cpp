@@ -50,6 +50,7 @@ TEST_CASE("a denoising step allocates nothing after the first") {
     nn::UNet2D<float> unet(config);
     nn::initialize(unet, 1);
     const Index batch = GENERATE(1, 3);
+    const PrecisionScope precision(GENERATE(Precision::fast, Precision::bf16));
     const ClassConditional<float> network{unet, std::vector<Index>(static_cast<std::size_t>(batch), 1), 2.0, 3};
     const Steps steps = trailing(DiscreteSchedule(linear_betas<float>(100)), 6);
 

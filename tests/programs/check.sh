@@ -40,6 +40,9 @@ same a.npy b.npy "pictures do not depend on the batch or the threads"
 for sampler in ddpm euler heun dpmpp_2m; do
     works "sample with $sampler" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler $sampler --class 1 --out $sampler.png
 done
+works "sample in bf16" "$bin/sample" --model "$model" --count 3 --batch 2 --steps 3 --precision bf16 --threads 1 --out c.png --npy c.npy
+works "sample in bf16, other batch and threads" "$bin/sample" --model "$model" --count 3 --steps 3 --precision bf16 --threads 3 --out d.png --npy d.npy
+same c.npy d.npy "pictures in bf16 do not depend on the batch or the threads"
 works "sample with karras steps" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler dpmpp_2m --schedule karras --out karras.png
 works "examples/run.sh" env ITO_SAMPLE="$bin/sample" bash "$here/../../examples/run.sh" --steps 2 --out run.png
 is_png run.png
@@ -62,6 +65,7 @@ refused "no steps" steps "$bin/sample" --model "$model" --steps 0
 refused "no pictures" count "$bin/sample" --model "$model" --count 0
 refused "negative batch" batch "$bin/sample" --model "$model" --batch -1
 refused "class out of range" "0 to 9" "$bin/sample" --model "$model" --class 10
+refused "unknown precision" precision "$bin/sample" --model "$model" --precision fp8
 refused "unknown sampler" sampler "$bin/sample" --model "$model" --sampler magic
 refused "karras with ddim" karras "$bin/sample" --model "$model" --schedule karras
 refused "absurd threads" threads "$bin/sample" --model "$model" --threads -3

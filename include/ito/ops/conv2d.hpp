@@ -51,7 +51,7 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     Tensor<T> y({n, out_h, out_w, out});
     if (per_sample) require_shape("conv2d: addend per sample", {n, out}, per_sample.shape());
     if (residual) require_shape("conv2d: residual", y.shape(), residual.shape());
-    const Precision precision = PrecisionScope::current();
+    const Precision precision = PrecisionScope::of_operation(tape);
     auto data = [](const Var<T>& v) { return v ? v->data() : nullptr; };
     detail::convolve<T>(conv, x->data(), weight, false, {data(b), data(per_sample), data(residual)}, y.data(), precision);
 

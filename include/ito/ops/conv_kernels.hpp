@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ito/ops/conv_plain.hpp"
+#include "ito/simd/bf16.hpp"
 #include "ito/simd/conv.hpp"
 #include "ito/simd/precision.hpp"
 #include "ito/simd/winograd_gradient.hpp"
@@ -9,7 +10,7 @@
 // Which kernel computes a convolution: the one place where that is chosen.
 namespace ito::ops::detail {
 
-enum class ConvAlgorithm { direct, winograd2, winograd4 };
+enum class ConvAlgorithm { direct, winograd2, winograd4, bf16 };
 
 /// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for seeing inputs
 /// and results at the points, and reads 4 or 1.8 times the weights.
@@ -39,6 +40,8 @@ struct ConvCost {
 /// same bits in any batch; the price is paid by small images with many channels, where a batch would rather read more
 /// weights than one image does (4x4 pixels and 256 channels on AVX2: a sixth of the layer's time at batch 8).
 inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision precision) {
+    // A tile of fewer channels would be mostly zeros; the first layer of a network stays as exact as it is.
+    if (precision == Precision::bf16) return s.channels >= 16 && s.dilation == 1 ? ConvAlgorithm::bf16 : ConvAlgorithm::direct;
     const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.step == 1 && s.dilation == 1;
     if (!fits || precision == Precision::exact) return ConvAlgorithm::direct;
     const ConvCost cost{s, static_cast<double>((out + simd::lanes - 1) / simd::lanes)};
@@ -60,6 +63,11 @@ void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool t
                 return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<2>>(weight, view, transposed), y, addends);
             case ConvAlgorithm::winograd4:
                 return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<4>>(weight, view, transposed), y, addends);
+            case ConvAlgorithm::bf16: {
+                const auto& packed = kernel_of<simd::Bf16Matrix>(weight, view, transposed);
+                if (!s.pointwise()) return simd::bf16_convolve(s, x, packed, y, addends, s.images);
+                return simd::bf16_product(x, s.out_pixels(), s.channels, packed, y, addends, s.images);
+            }
             case ConvAlgorithm::direct: break;
         }
         simd::convolve(s, x, kernel_of<simd::PackedMatrix>(weight, view, transposed), y, addends);

@@ -26,8 +26,8 @@ inline Tensor<float> weight_gradient<float>(const ConvShape& s, const float* x, 
 
 template <>
 inline void product<float>(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed,
-                           const simd::Addends<float>& addends, MatrixMap<float> y) {
-    dispatched_kernels().product(x, weight, transposed, addends, y);
+                           const simd::Addends<float>& addends, MatrixMap<float> y, Precision precision) {
+    dispatched_kernels().product(x, weight, transposed, addends, y, precision);
 }
 
 template <>
@@ -36,8 +36,8 @@ inline Tensor<float> transposed_product<float>(const MatrixMap<const float>& a, 
 }
 
 template <>
-inline void attend<float>(const AttentionShape& s, const float* q, const float* k, const float* v, float* y) {
-    dispatched_kernels().attend(s, q, k, v, y);
+inline void attend<float>(const AttentionShape& s, const float* q, const float* k, const float* v, float* y, Precision precision) {
+    dispatched_kernels().attend(s, q, k, v, y, precision);
 }
 
 template <>

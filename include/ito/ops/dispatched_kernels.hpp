@@ -26,9 +26,10 @@ struct DispatchedKernels {
     Tensor<float> (*weight_gradient)(const simd::ConvShape& shape, const float* x, const Tensor<float>& dy, const Shape& kernel,
                                      Precision precision);
     void (*product)(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed,
-                    const simd::Addends<float>& addends, MatrixMap<float> y);
+                    const simd::Addends<float>& addends, MatrixMap<float> y, Precision precision);
     Tensor<float> (*transposed_product)(const MatrixMap<const float>& a, const MatrixMap<const float>& b, const Shape& shape);
-    void (*attend)(const simd::AttentionShape& shape, const float* q, const float* k, const float* v, float* y);
+    void (*attend)(const simd::AttentionShape& shape, const float* q, const float* k, const float* v, float* y,
+                   Precision precision);
     void (*attend_gradient)(const simd::AttentionShape& shape, const float* q, const float* k, const float* v, const float* dy,
                             float* dq, float* dk, float* dv);
     void (*activate)(simd::Activation kind, const float* x, Index count, float* y);

@@ -22,16 +22,18 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     Tape<T>* tape = common_tape(x, residual);
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 
+    const Precision precision = PrecisionScope::of_operation(tape);
     Tensor<T> y(x.shape().with(-1, out));
     if (residual) require_shape("linear: residual", y.shape(), residual.shape());
-    detail::product<T>(x->matrix(), weight, false, {b ? b->data() : nullptr, nullptr, residual ? residual->data() : nullptr}, y.matrix());
+    detail::product<T>(x->matrix(), weight, false, {b ? b->data() : nullptr, nullptr, residual ? residual->data() : nullptr}, y.matrix(),
+                       precision);
 
-    auto pullback = [tape, x, w, b, residual, multiply_adds, &weight](Tensor<T>& dy) {
+    auto pullback = [tape, x, w, b, residual, multiply_adds, precision, &weight](Tensor<T>& dy) {
         const Profile::Timer timer("linear backward", x.shape(), w.shape(), multiply_adds * (x.tracked() + w.tracked()));
         const Tensor<T>& g = dy;
         if (x.tracked()) {
             Tensor<T> dx(x.shape());
-            detail::product<T>(g.matrix(), weight, true, {}, dx.matrix());
+            detail::product<T>(g.matrix(), weight, true, {}, dx.matrix(), precision);
             tape->add(x, std::move(dx));
         }
         if (w.tracked()) tape->add(w, detail::transposed_product<T>(g.matrix(), x->matrix(), w.shape()));

@@ -8,8 +8,10 @@
 #include "ito/core/parallel.hpp"
 #include "ito/core/tensor.hpp"
 #include "ito/grad/parameter.hpp"
+#include "ito/simd/bf16.hpp"
 #include "ito/simd/gemm.hpp"
 #include "ito/simd/gemm_transposed.hpp"
+#include "ito/simd/precision.hpp"
 
 // Matrix products on all threads, for the operations beside it. How the work is cut depends on the shapes alone.
 namespace ito::ops::detail {
@@ -80,10 +82,13 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
 /// y [rows, O] = addends + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight. There is
 /// no addend per sample.
 template <class T>
-void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const simd::Addends<T>& addends, MatrixMap<T> y) {
+void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const simd::Addends<T>& addends, MatrixMap<T> y,
+             [[maybe_unused]] Precision precision) {
     const Index out = weight.value.dim(0), in = weight.value.dim(1);
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::matrix(weight.value.data(), in, out, 1, in);
+        if (precision == Precision::bf16)
+            return simd::bf16_product(x.data(), x.rows(), x.cols(), kernel_of<simd::Bf16Matrix>(weight, view, transposed), y.data(), addends);
         simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), addends);
     } else {
         const MatrixMap<const T> w = weight.value.matrix();

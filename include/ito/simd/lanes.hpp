@@ -50,6 +50,15 @@ ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return hn::Min(a, b); }
 ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return hn::MulAdd(a, b, c); }
 /// c - a * b
 ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return hn::NegMulAdd(a, b, c); }
+/// The first and the second of each pair of bfloat16 numbers, as many pairs as a register has floats.
+ITO_SIMD_INLINE Floats load_first_bf16(const std::uint16_t* pairs) {
+    const hn::ScalableTag<std::uint32_t> tag;
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::LoadU(tag, reinterpret_cast<const std::uint32_t*>(pairs))));
+}
+ITO_SIMD_INLINE Floats load_second_bf16(const std::uint16_t* pairs) {
+    const hn::ScalableTag<std::uint32_t> tag;
+    return hn::BitCast(FloatTag(), hn::And(hn::LoadU(tag, reinterpret_cast<const std::uint32_t*>(pairs)), hn::Set(tag, 0xFFFF0000u)));
+}
 #else
 inline constexpr int lanes = 4;
 using Floats = float __attribute__((vector_size(16)));
@@ -69,6 +78,22 @@ ITO_SIMD_INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return c - a * b; }
+ITO_SIMD_INLINE Floats load_first_bf16(const std::uint16_t* pairs) {
+    std::uint32_t __attribute__((vector_size(16))) bits;
+    std::memcpy(&bits, pairs, sizeof bits);
+    bits <<= 16;
+    Floats v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
+ITO_SIMD_INLINE Floats load_second_bf16(const std::uint16_t* pairs) {
+    std::uint32_t __attribute__((vector_size(16))) bits;
+    std::memcpy(&bits, pairs, sizeof bits);
+    bits &= 0xFFFF0000u;
+    Floats v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
 #endif
 
 /// Registers of floats that the machine has: what the accumulators of a kernel must fit into.

@@ -81,10 +81,10 @@ int main() {
         kernels.layer_norm_rows(pictures.data(), 81, 24, 1e-5, gamma.value.data(), beta.value.data(), rows.data());
         worst = std::max(worst, difference(rows, level));
         Tensor<float> y({50, 70});
-        kernels.product(x.matrix(), weight, false, {bias.value.data()}, y.matrix());
+        kernels.product(x.matrix(), weight, false, {bias.value.data()}, y.matrix(), Precision::fast);
         worst = std::max(worst, difference(y, expected));
         Tensor<float> m(mixed.shape());
-        kernels.attend({1, 2, 70, 90, 16, 16}, q.data(), k.data(), v.data(), m.data());
+        kernels.attend({1, 2, 70, 90, 16, 16}, q.data(), k.data(), v.data(), m.data(), Precision::fast);
         worst = std::max(worst, difference(m, mixed));
         // A group norm with a channel in each group, by its parts.
         Tensor<float> mean({24}), squares({24}), slope({24}), shift({24}), n(normal.shape());
