@@ -2,6 +2,7 @@
 #include "ito/core/pool.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <thread>
 
 #include "catch.hpp"
@@ -54,6 +55,56 @@ TEST_CASE("every size around a power of two gets a block that holds it") {
                 MemoryPool::instance().give(block, bytes);
             }
     ito::release_cached_memory();
+}
+
+TEST_CASE("large blocks share memory, do not overlap and are joined again") {
+    ito::release_cached_memory();
+    MemoryPool& pool = MemoryPool::instance();
+    struct Held {
+        unsigned char* bytes;
+        std::size_t size;
+        unsigned char mark;
+    };
+    std::vector<Held> held;
+    const auto release = [&](std::size_t i) {
+        for (const std::size_t at : {std::size_t{0}, held[i].size / 2, held[i].size - 1}) CHECK(held[i].bytes[at] == held[i].mark);
+        pool.give(held[i].bytes, held[i].size);
+        held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
+    };
+    std::uint32_t state = 1;
+    const auto below = [&](std::size_t n) {
+        state = state * 1664525u + 1013904223u;
+        return static_cast<std::size_t>(state >> 8) % n;
+    };
+    for (int round = 0; round < 3000; ++round) {
+        if (held.size() == 40 || (!held.empty() && below(2))) {
+            release(below(held.size()));
+            continue;
+        }
+        const std::size_t size = (std::size_t{1} << 16) + 1 + below(below(8) ? 1 << 18 : 1 << 22);
+        auto* bytes = static_cast<unsigned char*>(pool.take(size));
+        REQUIRE(reinterpret_cast<std::uintptr_t>(bytes) % 64 == 0);
+        held.push_back({bytes, size, static_cast<unsigned char>(round)});
+        std::memset(bytes, held.back().mark, size);
+    }
+    while (!held.empty()) release(0);
+    ito::release_cached_memory();
+    CHECK(pool.cached() == 0);
+    if (!ito::detail::pool_caches) return;
+
+    // One that was large holds two that are small, side by side, and again the large one when they have come back.
+    void* const large = pool.take(1 << 22);
+    pool.give(large, 1 << 22);
+    void* const left = pool.take(1 << 20);
+    void* const right = pool.take(1 << 21);
+    CHECK(left == large);
+    CHECK(right == static_cast<unsigned char*>(left) + (1 << 20) + 64);
+    pool.give(left, 1 << 20);
+    pool.give(right, 1 << 21);
+    CHECK(pool.take(1 << 22) == large);
+    pool.give(large, 1 << 22);
+    ito::release_cached_memory();
+    CHECK(pool.cached() == 0);
 }
 
 TEST_CASE("threads share the pool") {

@@ -26,7 +26,13 @@ std::atomic<long> allocations{0};
 
 }  // namespace
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers bring their own
+#if defined(__has_feature)
+#define ITO_HAS_FEATURE(name) __has_feature(name)
+#else
+#define ITO_HAS_FEATURE(name) 0
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !ITO_HAS_FEATURE(address_sanitizer) && \
+    !ITO_HAS_FEATURE(thread_sanitizer)  // sanitizers bring their own
 // Not inline, or g++ takes malloc and delete for a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t size) { return counted(size, alignof(std::max_align_t)); }
 [[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) { return counted(size, static_cast<std::size_t>(alignment)); }

@@ -63,37 +63,8 @@ class ThreadPool {
     /// done. The first exception that a call throws is rethrown here, after the others have ended.
     template <class F>
     void run(Index chunks, F& f) {
-        if (chunks <= 0) return;
-        if (chunks == 1 || workers_.empty() || chunks >= Index{1} << 31 || busy_.exchange(true)) {
-            for (Index i = 0; i < chunks; ++i) f(i);
-            return;
-        }
-        // A ticket is (generation of the loop, pieces left of a share). Whoever lowers it by one owns that piece, and the
-        // loop cannot end before an owned piece is done, so what was read of a loop before its ticket was won belongs to
-        // it. The tickets of a loop that has ended have no pieces left and are never won, whatever was stored for the next.
-        const std::uint64_t generation = (shares_[0].ticket.load(std::memory_order_relaxed) >> 32) + 1;
-        call_.store([](void* context, Index i) { (*static_cast<F*>(context))(i); }, std::memory_order_relaxed);
-        context_.store(const_cast<std::remove_const_t<F>*>(&f), std::memory_order_relaxed);
-        chunks_.store(chunks, std::memory_order_relaxed);
-        done_.store(0, std::memory_order_relaxed);
-        for (Index i = 0; i < shares(); ++i) {
-            const auto pieces = static_cast<std::uint64_t>(first_of(i + 1, chunks) - first_of(i, chunks));
-            shares_[static_cast<std::size_t>(i)].ticket.store(generation << 32 | pieces, std::memory_order_release);
-        }
-        epoch_.fetch_add(1);
-        epoch_.notify_all();
-        take_pieces(0, static_cast<std::uint32_t>(generation));
-        for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
-            if (spins < 4096) detail::spin_pause();
-            else std::this_thread::yield();
-        }
-        std::exception_ptr error;
-        {
-            const std::lock_guard lock(error_mutex_);
-            std::swap(error, error_);
-        }
-        busy_.store(false);
-        if (error) std::rethrow_exception(error);
+        run(chunks, [](void* context, Index i) { (*static_cast<F*>(context))(i); },
+            const_cast<std::remove_const_t<F>*>(&f));
     }
 
     /// The pool that loops of this thread use: the innermost Scope's, else one for the whole process.
@@ -120,6 +91,43 @@ class ThreadPool {
     struct alignas(64) Share {
         std::atomic<std::uint64_t> ticket{0};
     };
+
+    using Call = void (*)(void* context, Index i);
+
+    /// run() for all loops: compiled once, whatever they do.
+    void run(Index chunks, Call call, void* context) {
+        if (chunks <= 0) return;
+        if (chunks == 1 || workers_.empty() || chunks >= Index{1} << 31 || busy_.exchange(true)) {
+            for (Index i = 0; i < chunks; ++i) call(context, i);
+            return;
+        }
+        // A ticket is (generation of the loop, pieces left of a share). Whoever lowers it by one owns that piece, and the
+        // loop cannot end before an owned piece is done, so what was read of a loop before its ticket was won belongs to
+        // it. The tickets of a loop that has ended have no pieces left and are never won, whatever was stored for the next.
+        const std::uint64_t generation = (shares_[0].ticket.load(std::memory_order_relaxed) >> 32) + 1;
+        call_.store(call, std::memory_order_relaxed);
+        context_.store(context, std::memory_order_relaxed);
+        chunks_.store(chunks, std::memory_order_relaxed);
+        done_.store(0, std::memory_order_relaxed);
+        for (Index i = 0; i < shares(); ++i) {
+            const auto pieces = static_cast<std::uint64_t>(first_of(i + 1, chunks) - first_of(i, chunks));
+            shares_[static_cast<std::size_t>(i)].ticket.store(generation << 32 | pieces, std::memory_order_release);
+        }
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        take_pieces(0, static_cast<std::uint32_t>(generation));
+        for (int spins = 0; done_.load(std::memory_order_acquire) != chunks; ++spins) {
+            if (spins < 4096) detail::spin_pause();
+            else std::this_thread::yield();
+        }
+        std::exception_ptr error;
+        {
+            const std::lock_guard lock(error_mutex_);
+            std::swap(error, error_);
+        }
+        busy_.store(false);
+        if (error) std::rethrow_exception(error);
+    }
 
     Index shares() const { return static_cast<Index>(shares_.size()); }
     Index first_of(Index share, Index chunks) const { return share * chunks / shares(); }
@@ -188,7 +196,7 @@ class ThreadPool {
     std::atomic<bool> stopping_{false}, busy_{false};
     std::atomic<int> epoch_{0};
     std::vector<Share> shares_;
-    std::atomic<void (*)(void*, Index)> call_{nullptr};
+    std::atomic<Call> call_{nullptr};
     std::atomic<void*> context_{nullptr};
     std::atomic<Index> chunks_{0}, done_{0};
     std::mutex error_mutex_;

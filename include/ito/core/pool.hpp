@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -28,9 +30,126 @@ inline constexpr bool pool_caches = true;
 inline constexpr bool pool_caches = true;
 #endif
 
-/// Keeps released tensor memory for the next tensor of about the same size: a fresh block of a few
-/// megabytes costs a page fault every 4 KiB, on every layer of every step. Blocks are 64-byte aligned;
-/// sizes are rounded up to an eighth of a power of two, so at most an eighth is wasted.
+/// Blocks of memory for large tensors. What was given back is cut for smaller blocks and joins its neighbours again, so
+/// that layers of different sizes take turns with the same memory. The memory comes in chunks; each of a chunk's blocks
+/// begins with a header of one cache line, and the last one may be the heap's reserve, which nobody has had yet.
+/// Not for several threads at once.
+class BlockHeap {
+  public:
+    struct alignas(64) Block {
+        std::size_t bytes;  ///< with this header
+        Block* before = nullptr;
+        bool last = true, kept = false;  ///< the chunk's last one; in the list
+        Block *previous = nullptr, *next = nullptr;  ///< in the list of kept blocks
+
+        void* memory() { return this + 1; }
+        static Block* of(void* memory) { return static_cast<Block*>(memory) - 1; }
+        Block* after() {
+            if (last) return nullptr;
+            return std::launder(reinterpret_cast<Block*>(reinterpret_cast<std::byte*>(this) + bytes));
+        }
+    };
+
+    /// Less than that is not cut off.
+    static constexpr std::size_t smallest = std::size_t{1} << 16;
+
+    /// A block of at least that many bytes: the smallest one that was given back, else a part of the reserve, else none.
+    Block* take(std::size_t bytes) {
+        Block* best = nullptr;
+        for (Block* block = first_; block; block = block->next)
+            if (block->bytes >= bytes && (!best || block->bytes < best->bytes)) best = block;
+        if (best) {
+            leave(best);
+            if (Block* rest = cut(best, bytes)) enter(rest);
+            return best;
+        }
+        if (!reserve_) return nullptr;
+        if (Block* before = reserve_->before; before && before->kept) {
+            leave(before);
+            join(before, std::exchange(reserve_, before));
+        }
+        if (reserve_->bytes < bytes) return nullptr;
+        best = reserve_;
+        reserve_ = cut(best, bytes);
+        return best;
+    }
+
+    /// A block of at least `bytes` out of a new chunk, whose rest is the new reserve.
+    Block* add(void* chunk, std::size_t chunk_bytes, std::size_t bytes) {
+        chunks_ += chunk_bytes;
+        Block* const block = new (chunk) Block{chunk_bytes};
+        if (Block* rest = cut(block, bytes)) {
+            if (reserve_) enter(reserve_);
+            reserve_ = rest;
+        }
+        return block;
+    }
+
+    void give(Block* block) noexcept {
+        if (Block* after = block->after(); after && after->kept) {
+            leave(after);
+            join(block, after);
+        }
+        if (Block* before = block->before; before && before->kept) {
+            leave(before);
+            join(before, block);
+            block = before;
+        }
+        enter(block);
+    }
+
+    /// A chunk of which nothing is in use, no longer the heap's; none if there is none.
+    Block* release_chunk() noexcept {
+        for (Block* block = first_; block; block = block->next) {
+            if (block->before || (!block->last && block->after() != reserve_)) continue;
+            leave(block);
+            if (!block->last) join(block, std::exchange(reserve_, nullptr));
+            chunks_ -= block->bytes;
+            return block;
+        }
+        return nullptr;
+    }
+
+    /// Bytes of all chunks, and of the blocks that were given back.
+    std::size_t chunks() const { return chunks_; }
+    std::size_t kept() const { return kept_; }
+
+  private:
+    static Block* cut(Block* block, std::size_t bytes) {
+        if (block->bytes - bytes < smallest) return nullptr;
+        auto* rest = new (reinterpret_cast<std::byte*>(block) + bytes) Block{block->bytes - bytes, block, block->last};
+        if (Block* after = rest->after()) after->before = rest;
+        block->bytes = bytes;
+        block->last = false;
+        return rest;
+    }
+    static void join(Block* block, Block* after) noexcept {
+        block->bytes += after->bytes;
+        block->last = after->last;
+        if (Block* beyond = block->after()) beyond->before = block;
+    }
+    void enter(Block* block) noexcept {
+        block->kept = true;
+        block->previous = nullptr;
+        block->next = first_;
+        if (first_) first_->previous = block;
+        first_ = block;
+        kept_ += block->bytes;
+    }
+    void leave(Block* block) noexcept {
+        block->kept = false;
+        (block->previous ? block->previous->next : first_) = block->next;
+        if (block->next) block->next->previous = block->previous;
+        kept_ -= block->bytes;
+    }
+
+    Block *first_ = nullptr, *reserve_ = nullptr;
+    std::size_t chunks_ = 0, kept_ = 0;
+};
+
+/// Keeps released tensor memory for the next tensor: fresh memory costs a page fault every 4 KiB, on every layer of every
+/// step. Blocks are 64-byte aligned; sizes are rounded up to an eighth of a power of two. Up to 64 KiB a block serves what
+/// has the same rounded size, beyond that (BlockHeap) whatever fits.
 /// Under address sanitizer nothing is kept, so that use after release is seen.
 class MemoryPool {
   public:
@@ -45,6 +164,7 @@ class MemoryPool {
     /// Throws MemoryError for more than the system has left, std::bad_alloc where it gives nothing.
     void* take(std::size_t bytes) {
         const Bucket bucket = bucket_of(bytes);
+        if (bytes > BlockHeap::smallest) return take_large(bytes, bucket.bytes + sizeof(BlockHeap::Block));
         if (pool_caches && !keeping_) {
             const std::lock_guard lock(mutex_);
             auto& free = free_[bucket.index];
@@ -55,46 +175,44 @@ class MemoryPool {
                 return block;
             }
         }
-        if (bytes >= large && !memory_holds(static_cast<double>(bytes))) {
-            trim();
-            require_memory("a tensor", static_cast<double>(bytes));
-        }
-        try {
-            return new_block(bucket.bytes);
-        } catch (const std::bad_alloc&) {  // what is kept for other sizes may be what is missing
-            trim();
-            return new_block(bucket.bytes);
-        }
+        return from_system(bucket.bytes);
     }
 
-    void give(void* block, std::size_t bytes) noexcept {
+    void give(void* memory, std::size_t bytes) noexcept {
         const Bucket bucket = bucket_of(bytes);
+        if (bytes > BlockHeap::smallest) {
+            const std::lock_guard lock(mutex_);
+            heap_.give(BlockHeap::Block::of(memory));
+            if (!pool_caches) release_chunks();
+            return;
+        }
         if (pool_caches) {
             try {
                 const std::lock_guard lock(mutex_);
-                free_[bucket.index].push_back(block);
+                free_[bucket.index].push_back(memory);
                 cached_ += bucket.bytes;
                 return;
             } catch (...) {  // no room to remember the block: let it go
             }
         }
-        delete_block(block, bucket.bytes);
+        to_system(memory, bucket.bytes);
     }
 
-    /// Returns every cached block to the system.
+    /// Returns every cached block to the system; of large ones, the chunks of which nothing is in use.
     void trim() noexcept {
         const std::lock_guard lock(mutex_);
         for (std::size_t i = 0; i < free_.size(); ++i) {
-            for (void* block : free_[i]) delete_block(block, bytes_of(i));
+            for (void* block : free_[i]) to_system(block, bytes_of(i));
             free_[i].clear();
         }
         cached_ = 0;
+        release_chunks();
     }
 
     /// Bytes held for reuse.
     std::size_t cached() const {
         const std::lock_guard lock(mutex_);
-        return cached_;
+        return cached_ + heap_.kept();
     }
 
     /// While it lives, what this thread takes is new. For what is made once and stays, in between work that is
@@ -112,27 +230,53 @@ class MemoryPool {
 
   private:
     static inline thread_local bool keeping_ = false;
-    static constexpr std::size_t large = std::size_t{1} << 28;
 
     struct Bucket {
         std::size_t index, bytes;
     };
 
-    /// Larger blocks ask for huge pages: weights are read once in a pass, and a page table that is searched every 4 KiB
+    /// A block with `whole` bytes and memory for `bytes`. A chunk is as large as all that are there, so that a small
+    /// program takes little and a large one rarely asks.
+    void* take_large(std::size_t bytes, std::size_t whole) {
+        constexpr std::size_t largest_chunk = std::size_t{1} << 26, worth_a_look = std::size_t{1} << 28;
+        std::size_t chunk = whole;
+        if (pool_caches && !keeping_) {
+            const std::lock_guard lock(mutex_);
+            if (BlockHeap::Block* block = heap_.take(whole)) return block->memory();
+            chunk = std::max(whole, std::min(heap_.chunks(), largest_chunk));
+        }
+        if (bytes >= worth_a_look && !memory_holds(static_cast<double>(bytes))) {
+            trim();
+            require_memory("a tensor", static_cast<double>(bytes));
+        }
+        void* const memory = from_system(chunk);
+        const std::lock_guard lock(mutex_);
+        return heap_.add(memory, chunk, whole)->memory();
+    }
+
+    void release_chunks() noexcept {
+        while (BlockHeap::Block* chunk = heap_.release_chunk()) to_system(chunk, chunk->bytes);
+    }
+
+    /// Large pieces ask for huge pages: weights are read once in a pass, and a page table that is searched every 4 KiB
     /// takes up to a seventh of the memory's speed.
     static constexpr std::size_t huge_page = std::size_t{1} << 21;
 
     static std::align_val_t alignment_of(std::size_t bytes) {
         return std::align_val_t(bytes >= huge_page ? huge_page : alignment);
     }
-    static void* new_block(std::size_t bytes) {
-        void* const block = ::operator new(bytes, alignment_of(bytes));
+    void* from_system(std::size_t bytes) {
+        void* memory = ::operator new(bytes, alignment_of(bytes), std::nothrow);
+        if (!memory) {  // what is kept for other sizes may be what is missing
+            trim();
+            memory = ::operator new(bytes, alignment_of(bytes));
+        }
 #if defined(__linux__)
-        if (bytes >= huge_page) ::madvise(block, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a wish, it may fail
+        if (bytes >= huge_page) ::madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // a wish, it may fail
 #endif
-        return block;
+        return memory;
     }
-    static void delete_block(void* block, std::size_t bytes) noexcept { ::operator delete(block, alignment_of(bytes)); }
+    static void to_system(void* memory, std::size_t bytes) noexcept { ::operator delete(memory, alignment_of(bytes)); }
 
     static Bucket bucket_of(std::size_t bytes) {
         if (bytes <= 512) return {0, 512};
@@ -148,8 +292,9 @@ class MemoryPool {
     }
 
     mutable std::mutex mutex_;
-    std::array<std::vector<void*>, 55 * 8 + 1> free_;
+    std::array<std::vector<void*>, 7 * 8 + 1> free_;  // by rounded size, up to 64 KiB
     std::size_t cached_ = 0;
+    BlockHeap heap_;
 };
 
 /// The pool as an allocator, for what a computation makes anew in every step: malloc is asked in the first one only.

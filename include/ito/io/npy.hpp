@@ -109,7 +109,8 @@ class NpyDictionary {
         if (quote == '\'') expect('\'');
         const std::size_t end = text_.find(quote, position_);
         if (end == std::string_view::npos) fail("a quote is not closed");
-        return text_.substr(std::exchange(position_, end + 1), end - position_);
+        const std::size_t begin = std::exchange(position_, end + 1);
+        return text_.substr(begin, end - begin);
     }
 
     DType descr() {

@@ -23,7 +23,7 @@ inline Shape shape_in_file(const Shape& held) {
 }
 
 template <class T>
-Tensor<T> kernel_to_memory(const Tensor<T>& stored) {
+Tensor<T> kernel_to_memory(Tensor<T> stored) {
     if (stored.rank() != 4) return stored;
     const Index out = stored.dim(0), in = stored.dim(1), taps = stored.dim(2) * stored.dim(3);
     Tensor<T> held({stored.dim(2), stored.dim(3), in, out});
@@ -57,7 +57,7 @@ inline std::string listed(const std::vector<std::string>& names) {
 
 /// Fills every parameter of a module from a file whose tensors have the parameters' names (convolutions stored as
 /// PyTorch has them). Throws ConfigError that names what is missing or unexpected, ShapeError that names a tensor and
-/// both shapes; the module is then unchanged.
+/// both shapes; the module is then unchanged. No second copy of the weights is held: a MemoryError leaves some of them old.
 template <class M>
 void load_parameters(M& module, const SafeTensors& file) {
     std::set<std::string> unexpected;
@@ -78,12 +78,10 @@ void load_parameters(M& module, const SafeTensors& file) {
         wrong += ": unexpected parameters: " + detail::listed({unexpected.begin(), unexpected.end()});
     if (!wrong.empty()) throw ConfigError(file.path().string() + wrong);
 
-    M loaded = module;
-    nn::for_each_parameter(loaded, [&](const std::string& name, auto& parameter) {
+    nn::for_each_parameter(module, [&](const std::string& name, auto& parameter) {
         using T = typename std::remove_cvref_t<decltype(parameter.value)>::value_type;
         parameter.change() = detail::kernel_to_memory(file.load<T>(name));
     });
-    module = std::move(loaded);
 }
 
 /// Writes every parameter under its name, convolutions as PyTorch has them. The file that was there survives a failure.
