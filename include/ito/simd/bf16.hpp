@@ -223,13 +223,13 @@ struct Bf16Lines {
 };
 
 /// work(first_line, last_line, first_panel, last_panel) for all of a product, on all threads: lines are shared, or panels
-/// where it takes longer to read them than to round the pixels. A piece's pixels stay in the second-level cache.
+/// where it takes longer to read them than to round the pixels. A piece's pixels and results stay in the second-level cache.
 template <class Work>
 void share_bf16_product(const Bf16Lines& at, Index lines, const Bf16Matrix& w, Work&& work) {
     const Index threads = ThreadPool::current().threads(), panels = w.panels(), pixels = lines * at.shape.out_width;
-    const Index line_bytes = 2 * at.shape.step * at.shape.step * at.line();
+    const Index line_bytes = 2 * at.shape.step * at.shape.step * at.line() + 4 * at.shape.out_width * w.columns();
     // Blocks are full where a piece has no short lines' rest of its own.
-    const Index unit = std::max<Index>(1, bf16_rows / at.pitch), most = std::max(unit, (Index{3} << 18) / line_bytes / unit * unit);
+    const Index unit = std::max<Index>(1, bf16_rows / at.pitch), most = std::max(unit, (Index{1} << 20) / line_bytes / unit * unit);
     if (pixels < w.taps() * w.columns() && (panels % threads == 0 || panels >= 8 * threads)) {
         parallel_for(panels, (panels + threads - 1) / threads, [&](Index first, Index last) {
             for (Index begin = 0; begin < lines; begin += most) work(begin, std::min(lines, begin + most), first, last);
@@ -284,7 +284,7 @@ inline void bf16_convolve(const ConvShape& s, const float* x, const Bf16Matrix& 
         const Bf16Path::Scope scope(path);
         for (Index panel = first_panel; panel < last_panel; ++panel) {
             const Index column = panel * bf16_columns, panel_width = w.width(panel), count = std::min(panel_width, columns - column);
-            Bf16Block block{nullptr, offsets.data(), taps, w.depth(), at.depth, w.pairs(panel, 0, 0), panel_width, 0, room, panel_width, false, nullptr, 0};
+            Bf16Block block{nullptr, offsets.data(), taps, w.depth(), at.depth, w.pairs(panel, 0, 0), panel_width, 0, room, panel_width, false};
             const bool more = panel + 1 < last_panel;
             const Index next_lines = more ? taps * w.depth() * w.width(panel + 1) / 32 : 0;
             const char* const next = more ? reinterpret_cast<const char*>(w.pairs(panel + 1, 0, 0)) : nullptr;
@@ -298,6 +298,13 @@ inline void bf16_convolve(const ConvShape& s, const float* x, const Bf16Matrix& 
                     const Index asked = number * next_lines / blocks;
                     block.ahead = next + asked * 64;
                     block.ahead_lines = (number + 1) * next_lines / blocks - asked;
+                    const Index done = pixel + std::min(rows, row + bf16_rows) - row;  // at most, as it may be between lines
+                    const bool same = done < end * width;
+                    const Index next_pixel = same ? done : begin * width, next_column = same ? column : column + bf16_columns;
+                    block.ahead_rows = same || more ? std::min(bf16_rows, end * width - next_pixel) : 0;
+                    block.ahead_stride = columns * 4;
+                    block.results_ahead = reinterpret_cast<const char*>(y + next_pixel * columns + next_column);
+                    if (addends.residual) block.residual_ahead = reinterpret_cast<const char*>(addends.residual + next_pixel * columns + next_column);
                     path.block(block);
                     for (Index r = 0; r < block.rows; ++r) {
                         if (w_at < width) {

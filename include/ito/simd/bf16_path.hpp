@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -37,8 +38,11 @@ struct Bf16Block {
     float* c;
     Index c_stride;
     bool adds;
-    const char* ahead;        // what is asked for meanwhile, because it is read next: so many cache lines
-    Index ahead_lines;
+    // What is asked for meanwhile, because it comes next: so many cache lines of b, so many rows of results and of what is
+    // added to them.
+    const char* ahead = nullptr;
+    Index ahead_lines = 0, ahead_rows = 0, ahead_stride = 0;
+    const char *results_ahead = nullptr, *residual_ahead = nullptr;
 
     Index steps() const { return taps * depth / bf16_depth; }
 };
@@ -132,6 +136,31 @@ inline void bf16_block_avx512(const Bf16Block& s) {
     }
 }
 
+/// Asks for what a block announces, a little with every step.
+class Bf16Ahead {
+  public:
+    explicit Bf16Ahead(const Bf16Block& s)
+        : line_(s.ahead), lines_end_(s.ahead + 64 * s.ahead_lines), lines_(64 * (s.ahead_lines / (s.steps() + 1) + 1)), row_(0),
+          rows_end_(s.ahead_rows), rows_(s.ahead_rows / (s.steps() + 1) + 1), stride_(s.ahead_stride), results_(s.results_ahead),
+          residual_(s.residual_ahead) {}
+
+    inline __attribute__((always_inline)) void ask() {
+        for (const char* const stop = std::min(line_ + lines_, lines_end_); line_ < stop; line_ += 64) __builtin_prefetch(line_, 0, 2);
+        for (const Index stop = std::min(row_ + rows_, rows_end_); row_ < stop; ++row_) {
+            __builtin_prefetch(results_ + row_ * stride_, 0, 2);
+            __builtin_prefetch(results_ + row_ * stride_ + 64, 0, 2);
+            if (!residual_) continue;
+            __builtin_prefetch(residual_ + row_ * stride_, 0, 2);
+            __builtin_prefetch(residual_ + row_ * stride_ + 64, 0, 2);
+        }
+    }
+
+  private:
+    const char *line_, *lines_end_;
+    Index lines_, row_, rows_end_, rows_, stride_;
+    const char *results_, *residual_;
+};
+
 /// Rows and Columns count tiles of 16.
 template <int Rows, int Columns>
 ITO_BF16_TILES void bf16_tiles(const Bf16Block& s) {
@@ -149,25 +178,20 @@ ITO_BF16_TILES void bf16_tiles(const Bf16Block& s) {
         _tile_zero(2);
         _tile_zero(3);
     }
-    const Index each = s.ahead_lines / (s.steps() + 1) + 1;
-    const char *ahead = s.ahead, *const ahead_end = ahead + 64 * s.ahead_lines;
+    Bf16Ahead ahead(s);
     const std::uint16_t* b = s.b;
     for (Index tap = 0; tap < s.taps; ++tap) {
         const std::uint16_t* a = s.a + s.offsets[tap];
         for (Index k = 0; k < s.depth; k += bf16_depth, a += bf16_depth, b += bf16_depth * 16 * Columns) {
-            for (const char* const stop = ahead + 64 * each; ahead < stop && ahead < ahead_end; ahead += 64) __builtin_prefetch(ahead, 0, 2);
-            _tile_loadd(4, a, a_stride);
+            ahead.ask();
             _tile_loadd(6, b, b_stride);
+            if constexpr (Columns == 2) _tile_loadd(7, b + 32, b_stride);
+            _tile_loadd(4, a, a_stride);
+            if constexpr (Rows == 2) _tile_loadd(5, a + 16 * s.row_stride, a_stride);
             _tile_dpbf16ps(0, 4, 6);
-            if constexpr (Columns == 2) {
-                _tile_loadd(7, b + 32, b_stride);
-                _tile_dpbf16ps(1, 4, 7);
-            }
-            if constexpr (Rows == 2) {
-                _tile_loadd(5, a + 16 * s.row_stride, a_stride);
-                _tile_dpbf16ps(2, 5, 6);
-                if constexpr (Columns == 2) _tile_dpbf16ps(3, 5, 7);
-            }
+            if constexpr (Columns == 2) _tile_dpbf16ps(1, 4, 7);
+            if constexpr (Rows == 2) _tile_dpbf16ps(2, 5, 6);
+            if constexpr (Rows == 2 && Columns == 2) _tile_dpbf16ps(3, 5, 7);
         }
     }
     _tile_stored(0, c, c_stride);
