@@ -21,7 +21,8 @@ namespace {
 
 Tensor<double> rounded(const Tensor<float>& x) {
     Tensor<double> y(x.shape());
-    for (Index i = 0; i < x.size(); ++i) y[i] = static_cast<double>(bfloat16_to_float(bfloat16_from(static_cast<double>(x[i]))));
+    const auto round = [](float v) { return bfloat16_to_float(bfloat16_from(static_cast<double>(v))); };
+    for (Index i = 0; i < x.size(); ++i) y[i] = static_cast<double>(round(x[i]));
     return y;
 }
 
@@ -37,17 +38,19 @@ struct RoundedLayer {
 
     Tensor<float> result(const Bf16Path& path) const {
         Tensor<float> y({shape.out_pixels(), columns});
-        simd::bf16_convolve(shape, x.data(), packed, y.data(), {bias.data(), per_sample.data(), residual.data()}, shape.images, path);
+        simd::bf16_convolve(shape, x.data(), packed, y.data(), {bias.data(), per_sample.data(), residual.data()},
+                            shape.images, path);
         return y;
     }
 
     /// The largest error over the bound of a sum of so many terms of these sizes, two roundings a term.
     double rounding(const Tensor<float>& y) const {
         auto exact = [&](auto&& of) {
-            const Tensor<double> a = of(rounded(x)), b = of(rounded(w)), bias_ = of(bias.cast<double>()), per_sample_ = of(per_sample.cast<double>());
-            const Tensor<double> residual_ = of(residual.cast<double>());
+            const Tensor<double> image = of(rounded(x)), weight = of(rounded(w)), first = of(bias.cast<double>());
+            const Tensor<double> second = of(per_sample.cast<double>()), third = of(residual.cast<double>());
             Tensor<double> z({shape.out_pixels(), columns});
-            ops::detail::convolve_plainly<double>(shape, a.data(), b.data(), columns, {bias_.data(), per_sample_.data(), residual_.data()}, z.data());
+            ops::detail::convolve_plainly<double>(shape, image.data(), weight.data(), columns,
+                                                  {first.data(), second.data(), third.data()}, z.data());
             return z;
         };
         const Tensor<double> expected = exact([](Tensor<double> t) { return t; });
@@ -56,13 +59,14 @@ struct RoundedLayer {
             return t;
         });
         const double terms = static_cast<double>(shape.depth() + 3);
-        return ((y.cast<double>().array() - expected.array()).abs() / (sizes.array() * (2 * terms) * 0x1p-24)).maxCoeff();
+        const auto bound = sizes.array() * (2 * terms) * 0x1p-24;
+        return ((y.cast<double>().array() - expected.array()).abs() / bound).maxCoeff();
     }
 };
 
 ConvShape square(Index images, Index height, Index width, Index channels, Index kernel, Index stride, Index padding) {
-    const Index made_h = (height + 2 * padding - kernel) / stride + 1, made_w = (width + 2 * padding - kernel) / stride + 1;
-    return {images, height, width, channels, made_h, made_w, kernel, kernel, padding, padding, stride};
+    const auto made = [=](Index size) { return (size + 2 * padding - kernel) / stride + 1; };
+    return {images, height, width, channels, made(height), made(width), kernel, kernel, padding, padding, stride};
 }
 
 }  // namespace
@@ -94,7 +98,8 @@ TEST_CASE("every path of bfloat16 computes the convolution of rounded numbers") 
 TEST_CASE("bfloat16 convolves with padding on one side only, and leaves pixels out") {
     for (const Bf16Path& path : simd::bf16_paths()) {
         CAPTURE(path.name);
-        const RoundedLayer halving{{3, 8, 8, 20, 4, 4, 3, 3, 0, 0, 2}, 40}, cropping{{2, 9, 7, 20, 5, 3, 3, 3, 0, 1, 1}, 40};
+        const RoundedLayer halving{{3, 8, 8, 20, 4, 4, 3, 3, 0, 0, 2}, 40};
+        const RoundedLayer cropping{{2, 9, 7, 20, 5, 3, 3, 3, 0, 1, 1}, 40};
         CHECK(halving.rounding(halving.result(path)) <= 1);
         CHECK(cropping.rounding(cropping.result(path)) <= 1);
     }
@@ -126,7 +131,9 @@ TEST_CASE("a pixel has the same bits in bfloat16 in any batch and with any numbe
                 REQUIRE(same_bits(with(five, all).span(), expected.span()));
                 RoundedLayer last = all;
                 last.shape.images = 1;
-                const auto tail = [](Tensor<float>& t, Index count) { t = Tensor<float>::from({count}, t.span().last(static_cast<std::size_t>(count))); };
+                const auto tail = [](Tensor<float>& t, Index count) {
+                    t = Tensor<float>::from({count}, t.span().last(static_cast<std::size_t>(count)));
+                };
                 tail(last.x, all.x.size() / 5);
                 tail(last.per_sample, columns);
                 tail(last.residual, all.residual.size() / 5);
@@ -138,7 +145,8 @@ TEST_CASE("a pixel has the same bits in bfloat16 in any batch and with any numbe
 TEST_CASE("numbers are rounded to bfloat16 to nearest with ties to even, and NaN stays") {
     const float infinity = std::numeric_limits<float>::infinity();
     Tensor<float> x = random_floats({203}, 1);
-    const float special[] = {0.0f, -0.0f, infinity, -infinity, 3.4e38f, 1.00390625f, 1.01171875f, -1.00390625f, 1.0039064f, 1e-30f};
+    const float special[] = {0.0f,        -0.0f,       infinity,     -infinity,  3.4e38f,
+                             1.00390625f, 1.01171875f, -1.00390625f, 1.0039064f, 1e-30f};
     std::copy(std::begin(special), std::end(special), x.data());
     for (const Bf16Path& path : simd::bf16_paths()) {
         CAPTURE(path.name);
@@ -162,7 +170,8 @@ TEST_CASE("numbers are rounded to bfloat16 to nearest with ties to even, and NaN
 
 TEST_CASE("weights in bfloat16 take half the memory") {
     const Tensor<float> w = random_floats({9, 64, 128}, 1);
-    CHECK(Bf16Matrix(WeightView::kernel(w.data(), 9, 64, 128)).bytes() * 2 == static_cast<std::size_t>(w.size()) * sizeof(float));
+    const Bf16Matrix packed(WeightView::kernel(w.data(), 9, 64, 128));
+    CHECK(packed.bytes() * 2 == static_cast<std::size_t>(w.size()) * sizeof(float));
 }
 
 TEST_CASE("attention in bfloat16 is that of rounded numbers, on every path") {
@@ -173,11 +182,12 @@ TEST_CASE("attention in bfloat16 is that of rounded numbers, on every path") {
                     for (Index keys : {1, 17, 256, 300}) {
                         CAPTURE(path.name, width, value_width, queries, keys);
                         const simd::AttentionShape shape{2, 3, queries, keys, width, value_width};
-                        const Tensor<float> q = random_floats({2, queries, 3 * width}, 1), k = random_floats({2, keys, 3 * width}, 2);
+                        const Tensor<float> q = random_floats({2, queries, 3 * width}, 1);
+                        const Tensor<float> k = random_floats({2, keys, 3 * width}, 2);
                         const Tensor<float> v = random_floats({2, keys, 3 * value_width}, 3);
                         Tensor<float> y({2, queries, 3 * value_width});
                         simd::bf16_attention(shape, q.data(), k.data(), v.data(), y.data(), path);
-                        // The scaled q is rounded and so are the weights, relative to the largest: 2^-9 of each term at most.
+                        // The scaled q is rounded, and then the weights, by 2^-9 of each term at most.
                         Tensor<float> scaled = q;
                         scaled.array() *= static_cast<float>(shape.scale());
                         Tensor<double> query = rounded(scaled), expected({2, queries, 3 * value_width});
@@ -187,14 +197,15 @@ TEST_CASE("attention in bfloat16 is that of rounded numbers, on every path") {
                         Tensor<double> size({2, queries, 3 * value_width}), magnitude = value;
                         magnitude.array() = value.array().abs();
                         ops::detail::attend_plainly(shape, query.data(), key.data(), magnitude.data(), size.data());
-                        const double worst = ((y.cast<double>().array() - expected.array()).abs() / size.array()).maxCoeff();
-                        REQUIRE(worst < 0x1p-8);
+                        const Tensor<double> got = y.cast<double>();
+                        REQUIRE(((got.array() - expected.array()).abs() / size.array()).maxCoeff() < 0x1p-8);
                     }
 }
 
 TEST_CASE("attention in bfloat16 has the same bits in any batch and with any number of threads") {
     const simd::AttentionShape all{3, 2, 100, 300, 32, 40}, last{1, 2, 100, 300, 32, 40};
-    const Tensor<float> q = random_floats({3, 100, 64}, 1), k = random_floats({3, 300, 64}, 2), v = random_floats({3, 300, 80}, 3);
+    const Tensor<float> q = random_floats({3, 100, 64}, 1), k = random_floats({3, 300, 64}, 2);
+    const Tensor<float> v = random_floats({3, 300, 80}, 3);
     for (const Bf16Path& path : simd::bf16_paths()) {
         Tensor<float> y({3, 100, 80}), z({3, 100, 80}), part({1, 100, 80});
         ThreadPool one(1), five(5);

@@ -41,9 +41,9 @@ struct ConvCost {
 /// weights than one image does (4x4 pixels and 256 channels on AVX2: a sixth of the layer's time at batch 8).
 inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision precision) {
     // A tile of fewer channels would be mostly zeros; the first layer of a network stays as exact as it is.
-    if (precision == Precision::bf16) return s.channels >= 16 && s.dilation == 1 ? ConvAlgorithm::bf16 : ConvAlgorithm::direct;
+    if (precision == Precision::bf16 && s.channels >= 16 && s.dilation == 1) return ConvAlgorithm::bf16;
     const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.step == 1 && s.dilation == 1;
-    if (!fits || precision == Precision::exact) return ConvAlgorithm::direct;
+    if (!fits || precision != Precision::fast) return ConvAlgorithm::direct;
     const ConvCost cost{s, static_cast<double>((out + simd::lanes - 1) / simd::lanes)};
     const double direct = cost.direct(), two = cost.winograd(2, 50), four = cost.winograd(4, 120);
     if (direct <= std::min(two, four)) return ConvAlgorithm::direct;

@@ -82,13 +82,15 @@ Tensor<T> column_sums(const MatrixMap<const T>& x) {
 /// y [rows, O] = addends + x [rows, I] times the transpose of weight [O, I]; transposed: x [rows, O] times weight. There is
 /// no addend per sample.
 template <class T>
-void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const simd::Addends<T>& addends, MatrixMap<T> y,
-             [[maybe_unused]] Precision precision) {
+void product(const MatrixMap<const T>& x, const Parameter<T>& weight, bool transposed, const simd::Addends<T>& addends,
+             MatrixMap<T> y, [[maybe_unused]] Precision precision) {
     const Index out = weight.value.dim(0), in = weight.value.dim(1);
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::matrix(weight.value.data(), in, out, 1, in);
-        if (precision == Precision::bf16)
-            return simd::bf16_product(x.data(), x.rows(), x.cols(), kernel_of<simd::Bf16Matrix>(weight, view, transposed), y.data(), addends);
+        if (precision == Precision::bf16) {
+            const auto& packed = kernel_of<simd::Bf16Matrix>(weight, view, transposed);
+            return simd::bf16_product(x.data(), x.rows(), x.cols(), packed, y.data(), addends);
+        }
         simd::matrix_product(x.data(), x.rows(), kernel_of<simd::PackedMatrix>(weight, view, transposed), y.data(), addends);
     } else {
         const MatrixMap<const T> w = weight.value.matrix();

@@ -12,12 +12,12 @@
 #include "ito/simd/conv_shape.hpp"
 #include "ito/simd/gemm.hpp"
 
-// Convolutions and matrix products of numbers rounded to bfloat16, summed in float. Pixels are rounded once into lines with
-// their padding, in which the pixels that one tap of the kernel reads are equally far apart; results between the lines are
-// computed and left out.
+// Convolutions and matrix products of numbers rounded to bfloat16, summed in float. Pixels are rounded once into lines
+// with their padding, in which the pixels that one tap of the kernel reads are equally far apart; results between the
+// lines are computed and left out.
 //
-// Every element of a result is summed in the order of the taps, then of the channels, and then gets its addends. So a pixel
-// has the same bits whatever the others are, how many there are, and which thread computes it, on the same path.
+// Every element of a result is summed in the order of the taps, then of the channels, and then gets its addends. So a
+// pixel has the same bits whatever the others are, how many there are, and which thread computes it, on the same path.
 namespace ito::simd {
 
 namespace detail {
@@ -55,13 +55,15 @@ ITO_SIMD_INLINE void widened_rows(const Bf16Block& s, Index row, Index column) {
         for (Index k = 0; k < s.depth; k += 2, b += 2 * s.width) {
             Floats first[vectors], second[vectors];
             unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
-                first[v] = load_first_bf16(b + v * 2 * lanes);
-                second[v] = load_second_bf16(b + v * 2 * lanes);
+                const Bf16Pairs pairs = load_pairs(b + v * 2 * lanes);
+                first[v] = first_of(pairs);
+                second[v] = second_of(pairs);
             });
             unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-                const std::uint16_t* const at = a + r * s.row_stride + k;
-                const Floats one = broadcast(std::bit_cast<float>(std::uint32_t{at[0]} << 16));
-                const Floats other = broadcast(std::bit_cast<float>(std::uint32_t{at[1]} << 16));
+                std::uint32_t pair;
+                std::memcpy(&pair, a + r * s.row_stride + k, sizeof pair);
+                const Bf16Pairs both = broadcast_pair(pair);
+                const Floats one = first_of(both), other = second_of(both);
                 unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
                     sum[r][v] = multiply_add(other, second[v], multiply_add(one, first[v], sum[r][v]));
                 });
@@ -87,7 +89,8 @@ inline void widened_block(const Bf16Block& s) {
 inline std::span<const Bf16Path> bf16_paths() {
     static const std::vector<Bf16Path> paths = [] {
         std::vector<Bf16Path> found = native_bf16_paths();
-        found.push_back({"widened", detail::round_to_bf16, detail::round_pairs_to_bf16, detail::widened_block, [] {}, [] {}});
+        using namespace detail;
+        found.push_back({"widened", round_to_bf16, round_pairs_to_bf16, widened_block, [] {}, [] {}});
         return found;
     }();
     return paths;
@@ -106,7 +109,8 @@ class Bf16Matrix {
         : taps_(taps), depth_(whole(in, bf16_depth)), columns_(out), values_({taps * depth_ * whole(out, 16)}) {}
 
     /// Rows or columns must lie together: w.out_stride or w.in_stride is 1.
-    explicit Bf16Matrix(const WeightView& w, const Bf16Path& path = bf16_paths().front()) : Bf16Matrix(w.taps, w.in, w.out) {
+    explicit Bf16Matrix(const WeightView& w, const Bf16Path& path = bf16_paths().front())
+        : Bf16Matrix(w.taps, w.in, w.out) {
         const Index together = 1 + (1 << 13) / (1 + w.in * bf16_columns);
         parallel_for(panels() * taps_, together, [&](Index begin, Index end) {
             Tensor<std::uint16_t> columns({w.out_stride == 1 ? 0 : bf16_columns, depth_});
@@ -131,22 +135,26 @@ class Bf16Matrix {
     std::uint16_t* pairs(Index panel, Index tap, Index pair) {
         return values_.data() + panel * bf16_columns * taps_ * depth_ + (tap * depth_ / 2 + pair) * width(panel) * 2;
     }
-    const std::uint16_t* pairs(Index panel, Index tap, Index pair) const { return const_cast<Bf16Matrix*>(this)->pairs(panel, tap, pair); }
+    const std::uint16_t* pairs(Index panel, Index tap, Index pair) const {
+        return const_cast<Bf16Matrix*>(this)->pairs(panel, tap, pair);
+    }
 
   private:
     /// Columns of a panel that are not filled up.
     Index count(Index panel) const { return std::min(width(panel), columns_ - panel * bf16_columns); }
 
-    void pack_rows(const float* from, Index in, Index stride, Index panel, const Bf16Path& path, std::uint16_t* to) const {
+    void pack_rows(const float* from, Index in, Index stride, Index panel, const Bf16Path& path,
+                   std::uint16_t* to) const {
         static constexpr float zeros[bf16_columns] = {};
-        for (Index c = 0; c < depth_; c += 2, to += 2 * width(panel)) {
-            if (c < in) path.round_pairs(from + c * stride, c + 1 < in ? from + (c + 1) * stride : zeros, count(panel), to);
-            std::fill(to + (c < in ? 2 * count(panel) : 0), to + 2 * width(panel), std::uint16_t{0});
+        const Index made = count(panel), across = width(panel);
+        for (Index c = 0; c < depth_; c += 2, from += 2 * stride, to += 2 * across) {
+            if (c < in) path.round_pairs(from, c + 1 < in ? from + stride : zeros, made, to);
+            std::fill(to + (c < in ? 2 * made : 0), to + 2 * across, std::uint16_t{0});
         }
     }
 
-    void pack_columns(const float* from, Index in, Index stride, Index panel, const Bf16Path& path, Tensor<std::uint16_t>& columns,
-                      std::uint16_t* to) const {
+    void pack_columns(const float* from, Index in, Index stride, Index panel, const Bf16Path& path,
+                      Tensor<std::uint16_t>& columns, std::uint16_t* to) const {
         const Index made = count(panel), across = width(panel);
         for (Index n = 0; n < across; ++n) {
             std::uint16_t* const column = columns.data() + n * depth_;
@@ -154,7 +162,7 @@ class Bf16Matrix {
             std::fill(column + (n < made ? in : 0), column + depth_, std::uint16_t{0});
         }
         for (Index c = 0; c < depth_; c += 2, to += 2 * across)
-            for (Index n = 0; n < across; ++n) std::memcpy(to + 2 * n, columns.data() + n * depth_ + c, 2 * sizeof(std::uint16_t));
+            for (Index n = 0; n < across; ++n) std::copy_n(columns.data() + n * depth_ + c, 2, to + 2 * n);
     }
 
     Index taps_ = 0, depth_ = 0, columns_ = 0;
@@ -163,22 +171,23 @@ class Bf16Matrix {
 
 namespace detail {
 
-/// How the pixels of a convolution lie when they are rounded: for each phase (h, w) modulo the step a plane of lines. With
-/// step 1 the padding behind a line is that before the next one.
+/// How the pixels of a convolution lie when they are rounded: for each phase (h, w) modulo the step a plane of lines.
+/// With step 1 the padding behind a line is that before the next one.
 struct Bf16Lines {
     const ConvShape& shape;
     Index depth, pitch;  // of a pixel in numbers, and of a line in pixels
     Index lines;         // of a plane, for pieces of so many lines of the result
 
     Bf16Lines(const ConvShape& s, Index depth, Index made)
-        : shape(s), depth(depth),
-          pitch(s.step == 1 ? std::max(s.width + std::max(s.left, s.out_width + s.kernel_w - 1 - s.width - s.left), s.out_width)
-                            : s.out_width + (s.kernel_w - 1) / s.step),
-          lines(made + (s.kernel_h - 1) / s.step) {}
+        : shape(s), depth(depth), pitch(s.out_width + (s.kernel_w - 1) / s.step),
+          lines(made + (s.kernel_h - 1) / s.step) {
+        const Index right = s.out_width + s.kernel_w - 1 - s.width - s.left;
+        if (s.step == 1) pitch = std::max(s.width + std::max(s.left, right), s.out_width);
+    }
 
     Index line() const { return pitch * depth; }
     Index plane() const { return lines * line(); }
-    /// With what the last pixels read behind the last line, and what blocks read behind that for results that are left out.
+    /// With what the last pixels read behind the last line, and what blocks read behind that for results left out.
     Index size() const { return shape.step * shape.step * plane() + (shape.kernel_w + bf16_rows) * depth; }
 
     /// Of the pixel that a tap reads, from the one that the first tap reads.
@@ -199,14 +208,16 @@ struct Bf16Lines {
                     else round_line(image + y * shape.width * shape.channels, column, path, line_to);
                 }
             }
-        std::fill_n(to + (shape.step * shape.step - 1) * plane() + used * line(), shape.kernel_w * depth, std::uint16_t{0});
+        std::fill_n(to + (step * step - 1) * plane() + used * line(), shape.kernel_w * depth, std::uint16_t{0});
     }
 
   private:
     void round_line(const float* from, Index column, const Bf16Path& path, std::uint16_t* to) const {
         const Index c = shape.channels, step = shape.step;
         // The pixels of the line that lie in this phase: to pixel w goes pixel w * step + column - left.
-        const auto least = [&](Index x) { return std::min(pitch, std::max<Index>(0, x + shape.left - column + step - 1) / step); };
+        const auto least = [&](Index x) {
+            return std::min(pitch, std::max<Index>(0, x + shape.left - column + step - 1) / step);
+        };
         const Index first = least(0), last = least(shape.width);
         std::fill_n(to, first * depth, std::uint16_t{0});
         from += (first * step + column - shape.left) * c;
@@ -222,14 +233,15 @@ struct Bf16Lines {
     }
 };
 
-/// work(first_line, last_line, first_panel, last_panel) for all of a product, on all threads: lines are shared, or panels
-/// where it takes longer to read them than to round the pixels. A piece's pixels and results stay in the second-level cache.
+/// work(first_line, last_line, first_panel, last_panel) for all of a product, on all threads: lines are shared, or
+/// panels where it takes longer to read them than to round the pixels. A piece's pixels and results stay in the
+/// second-level cache.
 template <class Work>
 void share_bf16_product(const Bf16Lines& at, Index lines, const Bf16Matrix& w, Work&& work) {
     const Index threads = ThreadPool::current().threads(), panels = w.panels(), pixels = lines * at.shape.out_width;
     const Index line_bytes = 2 * at.shape.step * at.shape.step * at.line() + 4 * at.shape.out_width * w.columns();
-    // Blocks are full where a piece has no short lines' rest of its own.
-    const Index unit = std::max<Index>(1, bf16_rows / at.pitch), most = std::max(unit, (Index{1} << 20) / line_bytes / unit * unit);
+    const Index unit = std::max<Index>(1, bf16_rows / at.pitch);  // short lines that fill a block
+    const Index most = std::max(unit, (Index{1} << 20) / line_bytes / unit * unit);
     if (pixels < w.taps() * w.columns() && (panels % threads == 0 || panels >= 8 * threads)) {
         parallel_for(panels, (panels + threads - 1) / threads, [&](Index first, Index last) {
             for (Index begin = 0; begin < lines; begin += most) work(begin, std::min(lines, begin + most), first, last);
@@ -237,10 +249,11 @@ void share_bf16_product(const Bf16Lines& at, Index lines, const Bf16Matrix& w, W
         return;
     }
     const Index blocks = std::max<Index>(1, (lines + most * threads - 1) / (most * threads)) * threads;
-    parallel_for(lines, whole((lines + blocks - 1) / blocks, unit), [&](Index begin, Index end) { work(begin, end, Index{0}, panels); });
+    parallel_for(lines, whole((lines + blocks - 1) / blocks, unit),
+                 [&](Index begin, Index end) { work(begin, end, Index{0}, panels); });
 }
 
-/// y [count, width] = c + start + residual, each where it is; ends within a register at `columns`.
+/// y [columns] = c + start + residual, which may be null.
 ITO_SIMD_INLINE void finish_row(const float* c, Index columns, const float* start, const float* residual, float* y) {
     Index n = 0;
     for (; n + lanes <= columns; n += lanes) {
@@ -251,80 +264,143 @@ ITO_SIMD_INLINE void finish_row(const float* c, Index columns, const float* star
     for (; n < columns; ++n) y[n] = c[n] + start[n] + (residual ? residual[n] : 0.0f);
 }
 
-}  // namespace detail
+/// What all pieces of a product have in common.
+struct Bf16Task {
+    const ConvShape& shape;
+    const float* x;
+    const Bf16Matrix& w;
+    float* y;
+    const float* residual;
+    const StartRows& starts;
+    Index pixels_a_start;  // a row of starts is for so many pixels; 0: the first is for all
+    const Bf16Path& path;
+};
 
-/// y [images * out_height * out_width, N] = addends + convolution of x with w [taps, channels, N], both rounded to bfloat16,
-/// on all threads. The pixels belong to `samples` samples of the same size; the shape must have dilation 1.
-inline void bf16_convolve(const ConvShape& s, const float* x, const Bf16Matrix& w, float* y, const Addends<float>& addends,
-                          Index samples, const Bf16Path& path = bf16_paths().front()) {
-    using detail::Bf16Lines;
-    const Index columns = w.columns(), taps = w.taps(), lines = s.images * s.out_height, width = s.out_width;
-    if (lines * width == 0 || columns == 0) return;
-    const Index pixels_a_sample = std::max<Index>(1, lines * width / std::max<Index>(1, samples));
-    const StartRows starts(addends, samples, columns);
-    detail::share_bf16_product(Bf16Lines(s, w.depth(), s.out_height), lines, w, [&](Index begin, Index end, Index first_panel, Index last_panel) {
-        // Pieces of images: lines [first, last) of all lines.
-        struct Segment {
-            Index first, last;
-        };
-        PooledVector<Segment> segments;
-        for (Index at = begin; at < end; at = segments.back().last) segments.push_back({at, std::min(end, (at / s.out_height + 1) * s.out_height)});
-        const Bf16Lines at(s, w.depth(), std::min(end - begin, s.out_height));
-        Tensor<std::uint16_t> rounded({static_cast<Index>(segments.size()), at.size()});
-        Tensor<Index> offsets({taps});
-        for (Index tap = 0; tap < taps; ++tap) offsets[tap] = at.offset(tap);
-        Index blocks = 0;
-        for (std::size_t i = 0; i < segments.size(); ++i) {
-            const Index n = segments[i].first / s.out_height, first = segments[i].first % s.out_height;
-            const Index count = segments[i].last - segments[i].first;
-            at.round(x + n * s.height * s.width * s.channels, first, first + count, path, &rounded(static_cast<Index>(i), 0));
-            blocks += (count * at.pitch - (at.pitch - width) + bf16_rows - 1) / bf16_rows;
+/// Lines [begin, end) of the images that are made, in one thread: parts of images, whose pixels are rounded here.
+class Bf16Piece {
+  public:
+    Bf16Piece(const Bf16Task& task, Index begin, Index end)
+        : task_(task), begin_(begin), end_(end),
+          at_(task.shape, task.w.depth(), std::min(end - begin, task.shape.out_height)), offsets_({task.w.taps()}) {
+        const ConvShape& s = task.shape;
+        for (Index tap = 0; tap < task.w.taps(); ++tap) offsets_[tap] = at_.offset(tap);
+        for (Index line = begin; line < end; line = parts_.back().last)
+            parts_.push_back({line, std::min(end, (line / s.out_height + 1) * s.out_height)});
+        rounded_ = Tensor<std::uint16_t>({static_cast<Index>(parts_.size()), at_.size()});
+        for (std::size_t i = 0; i < parts_.size(); ++i) {
+            const Index n = parts_[i].first / s.out_height, before = n * s.out_height;
+            at_.round(task.x + n * s.height * s.width * s.channels, parts_[i].first - before, parts_[i].last - before,
+                      task.path, &rounded_(static_cast<Index>(i), 0));
+            blocks_ += (rows(parts_[i]) + bf16_rows - 1) / bf16_rows;
         }
+    }
+
+    /// Panels [first, last) of the results.
+    void multiply(Index first, Index last) const {
+        const Bf16Matrix& w = task_.w;
+        const Index width = task_.shape.out_width;
         alignas(64) float room[bf16_rows * bf16_columns];
-        const Bf16Path::Scope scope(path);
-        for (Index panel = first_panel; panel < last_panel; ++panel) {
-            const Index column = panel * bf16_columns, panel_width = w.width(panel), count = std::min(panel_width, columns - column);
-            Bf16Block block{nullptr, offsets.data(), taps, w.depth(), at.depth, w.pairs(panel, 0, 0), panel_width, 0, room, panel_width, false};
-            const bool more = panel + 1 < last_panel;
-            const Index next_lines = more ? taps * w.depth() * w.width(panel + 1) / 32 : 0;
-            const char* const next = more ? reinterpret_cast<const char*>(w.pairs(panel + 1, 0, 0)) : nullptr;
-            Index number = 0;
-            for (std::size_t i = 0; i < segments.size(); ++i) {
-                const Index rows = (segments[i].last - segments[i].first) * at.pitch - (at.pitch - width);
-                Index pixel = segments[i].first * width, w_at = 0;
-                for (Index row = 0; row < rows; row += bf16_rows, ++number) {
-                    block.a = &rounded(static_cast<Index>(i), row * at.depth);
-                    block.rows = std::min(bf16_rows, rows - row);
-                    const Index asked = number * next_lines / blocks;
-                    block.ahead = next + asked * 64;
-                    block.ahead_lines = (number + 1) * next_lines / blocks - asked;
-                    const Index done = pixel + std::min(rows, row + bf16_rows) - row;  // at most, as it may be between lines
-                    const bool same = done < end * width;
-                    const Index next_pixel = same ? done : begin * width, next_column = same ? column : column + bf16_columns;
-                    block.ahead_rows = same || more ? std::min(bf16_rows, end * width - next_pixel) : 0;
-                    block.ahead_stride = columns * 4;
-                    block.results_ahead = reinterpret_cast<const char*>(y + next_pixel * columns + next_column);
-                    if (addends.residual) block.residual_ahead = reinterpret_cast<const char*>(addends.residual + next_pixel * columns + next_column);
-                    path.block(block);
-                    for (Index r = 0; r < block.rows; ++r) {
-                        if (w_at < width) {
-                            const Index to = pixel * columns + column;
-                            detail::finish_row(room + r * panel_width, count, starts[addends.per_sample ? pixel / pixels_a_sample : 0] + column,
-                                               addends.residual ? addends.residual + to : nullptr, y + to);
-                            ++pixel;
-                        }
-                        if (++w_at == at.pitch) w_at = 0;
-                    }
+        Bf16Block block = {};
+        block.offsets = offsets_.data();
+        block.taps = w.taps();
+        block.depth = block.row_stride = w.depth();
+        block.c = room;
+        const Bf16Path::Scope scope(task_.path);
+        for (Index panel = first; panel < last; ++panel) {
+            Bf16Ahead next = ahead(panel, last);
+            block.b = w.pairs(panel, 0, 0);
+            block.width = block.c_stride = w.width(panel);
+            block.ahead = &next;
+            for (std::size_t i = 0; i < parts_.size(); ++i) {
+                const Index count = rows(parts_[i]);
+                Index pixel = parts_[i].first * width, column = 0;
+                for (Index row = 0; row < count; row += bf16_rows) {
+                    block.a = &rounded_(static_cast<Index>(i), row * at_.depth);
+                    block.rows = std::min(bf16_rows, count - row);
+                    ask_for_results(next, panel, last, pixel + block.rows);
+                    task_.path.block(block);
+                    for (Index r = 0; r < block.rows; ++r, column = column + 1 == at_.pitch ? 0 : column + 1)
+                        if (column < width) finish(room + r * block.width, panel, pixel++);
                 }
             }
         }
-    });
+    }
+
+  private:
+    struct Part {
+        Index first, last;  // lines
+    };
+
+    /// Of a part, with what is left out between its lines.
+    Index rows(const Part& part) const {
+        return (part.last - part.first) * at_.pitch - (at_.pitch - task_.shape.out_width);
+    }
+
+    void finish(const float* c, Index panel, Index pixel) const {
+        const Index column = panel * bf16_columns, columns = task_.w.columns(), place = pixel * columns + column;
+        const Index start = task_.pixels_a_start ? pixel / task_.pixels_a_start : 0;
+        finish_row(c, std::min(bf16_columns, columns - column), task_.starts[start] + column,
+                   task_.residual ? task_.residual + place : nullptr, task_.y + place);
+    }
+
+    /// What the blocks of a panel ask for: all of the next panel's weights together, and results.
+    Bf16Ahead ahead(Index panel, Index last) const {
+        const Bf16Matrix& w = task_.w;
+        const Index steps = w.taps() * w.depth() / bf16_depth + 1;
+        Bf16Ahead ahead;
+        if (panel + 1 < last) {
+            ahead.b = reinterpret_cast<const char*>(w.pairs(panel + 1, 0, 0));
+            ahead.lines = w.taps() * w.depth() * w.width(panel + 1) / 32;
+            ahead.lines_a_step = ahead.lines / (blocks_ * steps) + 1;
+        }
+        ahead.rows_a_step = bf16_rows / steps + 1;
+        ahead.row_bytes = w.columns() * static_cast<Index>(sizeof(float));
+        return ahead;
+    }
+
+    /// Results from about `pixel` on, or where the panel ends from the first one of the next panel on.
+    void ask_for_results(Bf16Ahead& ahead, Index panel, Index last, Index pixel) const {
+        const Index width = task_.shape.out_width, end = end_ * width;
+        if (pixel >= end) {
+            pixel = ++panel < last ? begin_ * width : end;
+            if (panel == last) panel = 0;
+        }
+        const Index place = pixel * task_.w.columns() + panel * bf16_columns;
+        ahead.rows = std::min(bf16_rows, end - pixel);
+        ahead.result = reinterpret_cast<const char*>(task_.y + place);
+        if (task_.residual) ahead.residual = reinterpret_cast<const char*>(task_.residual + place);
+    }
+
+    const Bf16Task& task_;
+    Index begin_, end_;
+    Bf16Lines at_;
+    Tensor<Index> offsets_;
+    PooledVector<Part> parts_;
+    Tensor<std::uint16_t> rounded_;
+    Index blocks_ = 0;
+};
+
+}  // namespace detail
+
+/// y [images * out_height * out_width, N] = addends + convolution of x with w [taps, channels, N], both rounded to
+/// bfloat16, on all threads. The pixels belong to `samples` samples of the same size; the shape must have dilation 1.
+inline void bf16_convolve(const ConvShape& s, const float* x, const Bf16Matrix& w, float* y,
+                          const Addends<float>& addends, Index samples, const Bf16Path& path = bf16_paths().front()) {
+    const Index lines = s.images * s.out_height, pixels = lines * s.out_width;
+    if (pixels == 0 || w.columns() == 0) return;
+    const StartRows starts(addends, samples, w.columns());
+    const detail::Bf16Task task{s, x, w, y, addends.residual, starts, addends.per_sample ? pixels / samples : 0, path};
+    detail::share_bf16_product(detail::Bf16Lines(s, w.depth(), s.out_height), lines, w,
+                               [&](Index begin, Index end, Index first_panel, Index last_panel) {
+                                   detail::Bf16Piece(task, begin, end).multiply(first_panel, last_panel);
+                               });
 }
 
-/// y [rows, N] = addends + x [rows, C] * w [C, N], both rounded to bfloat16, on all threads; the rows belong to `samples`
-/// samples of the same size.
-inline void bf16_product(const float* x, Index rows, Index channels, const Bf16Matrix& w, float* y, const Addends<float>& addends = {},
-                         Index samples = 1, const Bf16Path& path = bf16_paths().front()) {
+/// y [rows, N] = addends + x [rows, C] * w [C, N], both rounded to bfloat16, on all threads; the rows belong to
+/// `samples` samples of the same size.
+inline void bf16_product(const float* x, Index rows, Index channels, const Bf16Matrix& w, float* y,
+                         const Addends<float>& addends = {}, Index samples = 1,
+                         const Bf16Path& path = bf16_paths().front()) {
     bf16_convolve({1, rows, 1, channels, rows, 1, 1, 1, 0, 0}, x, w, y, addends, samples, path);
 }
 

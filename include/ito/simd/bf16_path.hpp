@@ -17,15 +17,36 @@
 #endif
 #endif
 
-// What a processor has for products of bfloat16 numbers that are summed in float. These functions carry their instruction
-// set themselves and are chosen when the program runs, so that a program compiled for any x86-64 has them. A lambda would
-// not inherit the instruction set: hence loops.
+// What a processor has for products of bfloat16 numbers that are summed in float. These functions carry their
+// instruction set themselves and are chosen when the program runs, so that a program compiled for any x86-64 has them.
+// A lambda would not inherit the instruction set: hence loops.
 namespace ito::simd {
 
 /// Columns of the right matrix that a block takes.
 inline constexpr Index bf16_columns = 32;
-/// Rows of a block, and the numbers of a row that are multiplied at a time: rows are filled up with zeros to a multiple.
+/// Rows of a block, and numbers of a row that are multiplied at a time: rows are filled up with zeros to a multiple.
 inline constexpr Index bf16_rows = 32, bf16_depth = 32;
+
+/// What the memory is asked for while blocks are computed, a little with every step, because it comes next: cache lines
+/// of b that follow each other, and rows of results and of what is added to them, of two lines each.
+struct Bf16Ahead {
+    const char* b = nullptr;
+    Index lines = 0, lines_a_step = 0;
+    const char *result = nullptr, *residual = nullptr;
+    Index rows = 0, rows_a_step = 0, row_bytes = 0;
+
+    inline __attribute__((always_inline)) void ask() {
+        for (Index i = std::min(lines, lines_a_step); i > 0; --i, --lines, b += 64) __builtin_prefetch(b, 0, 2);
+        for (Index i = std::min(rows, rows_a_step); i > 0; --i, --rows, result += row_bytes) {
+            __builtin_prefetch(result, 0, 2);
+            __builtin_prefetch(result + 64, 0, 2);
+            if (!residual) continue;
+            __builtin_prefetch(residual, 0, 2);
+            __builtin_prefetch(residual + 64, 0, 2);
+            residual += row_bytes;
+        }
+    }
+};
 
 /// c [rows, width] = or += the sum over taps t of a(t) [rows, depth] times b(t) [depth, width].
 struct Bf16Block {
@@ -38,13 +59,7 @@ struct Bf16Block {
     float* c;
     Index c_stride;
     bool adds;
-    // What is asked for meanwhile, because it comes next: so many cache lines of b, so many rows of results and of what is
-    // added to them.
-    const char* ahead = nullptr;
-    Index ahead_lines = 0, ahead_rows = 0, ahead_stride = 0;
-    const char *results_ahead = nullptr, *residual_ahead = nullptr;
-
-    Index steps() const { return taps * depth / bf16_depth; }
+    Bf16Ahead* ahead;         // or null
 };
 
 /// One way to compute with bfloat16. Sums differ between them in their order only.
@@ -87,12 +102,17 @@ ITO_BF16_DOT inline void round_to_bf16_avx512(const float* from, Index count, st
     _mm256_mask_storeu_epi16(to + i, rest, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(rest, from + i)));
 }
 
-ITO_BF16_DOT inline void round_pairs_to_bf16_avx512(const float* even, const float* odd, Index count, std::uint16_t* to) {
+/// Rounded, in the lower half of 32 bits each.
+ITO_BF16_DOT inline __m512i rounded_to_bf16_avx512(__m512 x) {
+    return _mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)_mm512_cvtneps_pbh(x));  // without a mask g++ 12 warns
+}
+
+ITO_BF16_DOT inline void round_pairs_to_bf16_avx512(const float* even, const float* odd, Index count,
+                                                    std::uint16_t* to) {
     for (Index i = 0; i < count; i += 16) {
         const auto mask = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1u << (count - i)) - 1);
-        // The forms without a mask make g++ 12 warn of what they leave undefined.
-        const __m512i low = _mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, even + i)));
-        const __m512i high = _mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, odd + i)));
+        const __m512i low = rounded_to_bf16_avx512(_mm512_maskz_loadu_ps(mask, even + i));
+        const __m512i high = rounded_to_bf16_avx512(_mm512_maskz_loadu_ps(mask, odd + i));
         _mm512_mask_storeu_epi32(to + 2 * i, mask, _mm512_or_si512(low, _mm512_maskz_slli_epi32(0xffff, high, 16)));
     }
 }
@@ -119,7 +139,8 @@ ITO_BF16_DOT void bf16_rows_avx512(const Bf16Block& s, Index row) {
                 std::memcpy(&pair, a + r * s.row_stride + k, sizeof pair);
                 const __m512i left = _mm512_set1_epi32(pair);
 #pragma GCC unroll 2
-                for (int v = 0; v < Vectors; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)left, (__m512bh)right[v]);
+                for (int v = 0; v < Vectors; ++v)
+                    sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)left, (__m512bh)right[v]);
             }
         }
     }
@@ -135,31 +156,6 @@ inline void bf16_block_avx512(const Bf16Block& s) {
         else bf16_rows_avx512<8, 1>(s, row);
     }
 }
-
-/// Asks for what a block announces, a little with every step.
-class Bf16Ahead {
-  public:
-    explicit Bf16Ahead(const Bf16Block& s)
-        : line_(s.ahead), lines_end_(s.ahead + 64 * s.ahead_lines), lines_(64 * (s.ahead_lines / (s.steps() + 1) + 1)), row_(0),
-          rows_end_(s.ahead_rows), rows_(s.ahead_rows / (s.steps() + 1) + 1), stride_(s.ahead_stride), results_(s.results_ahead),
-          residual_(s.residual_ahead) {}
-
-    inline __attribute__((always_inline)) void ask() {
-        for (const char* const stop = std::min(line_ + lines_, lines_end_); line_ < stop; line_ += 64) __builtin_prefetch(line_, 0, 2);
-        for (const Index stop = std::min(row_ + rows_, rows_end_); row_ < stop; ++row_) {
-            __builtin_prefetch(results_ + row_ * stride_, 0, 2);
-            __builtin_prefetch(results_ + row_ * stride_ + 64, 0, 2);
-            if (!residual_) continue;
-            __builtin_prefetch(residual_ + row_ * stride_, 0, 2);
-            __builtin_prefetch(residual_ + row_ * stride_ + 64, 0, 2);
-        }
-    }
-
-  private:
-    const char *line_, *lines_end_;
-    Index lines_, row_, rows_end_, rows_, stride_;
-    const char *results_, *residual_;
-};
 
 /// Rows and Columns count tiles of 16.
 template <int Rows, int Columns>
@@ -178,7 +174,7 @@ ITO_BF16_TILES void bf16_tiles(const Bf16Block& s) {
         _tile_zero(2);
         _tile_zero(3);
     }
-    Bf16Ahead ahead(s);
+    Bf16Ahead nothing, &ahead = s.ahead ? *s.ahead : nothing;
     const std::uint16_t* b = s.b;
     for (Index tap = 0; tap < s.taps; ++tap) {
         const std::uint16_t* a = s.a + s.offsets[tap];
@@ -229,8 +225,9 @@ ITO_BF16_TILES inline void begin_amx() {
 ITO_BF16_TILES inline void end_amx() { _tile_release(); }
 
 inline bool has_avx512_bf16() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bf16");
 }
 
 /// Whether processor and system have tiles: Linux gives their registers to a process that asks for them once.
@@ -246,8 +243,6 @@ inline bool has_amx() {
 #endif
 }
 
-inline void nothing() {}
-
 #undef ITO_BF16_DOT
 #undef ITO_BF16_TILES
 #endif
@@ -259,9 +254,10 @@ inline std::vector<Bf16Path> native_bf16_paths() {
     std::vector<Bf16Path> found;
 #if defined(__x86_64__)
     using namespace detail;
-    if (has_amx()) found.push_back({"AMX", round_to_bf16_avx512, round_pairs_to_bf16_avx512, bf16_block_amx, begin_amx, end_amx});
-    if (has_avx512_bf16())
-        found.push_back({"AVX512_BF16", round_to_bf16_avx512, round_pairs_to_bf16_avx512, bf16_block_avx512, nothing, nothing});
+    constexpr auto round = round_to_bf16_avx512;
+    constexpr auto round_pairs = round_pairs_to_bf16_avx512;
+    if (has_amx()) found.push_back({"AMX", round, round_pairs, bf16_block_amx, begin_amx, end_amx});
+    if (has_avx512_bf16()) found.push_back({"AVX512_BF16", round, round_pairs, bf16_block_avx512, [] {}, [] {}});
 #endif
     return found;
 }

@@ -50,15 +50,15 @@ ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return hn::Min(a, b); }
 ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return hn::MulAdd(a, b, c); }
 /// c - a * b
 ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return hn::NegMulAdd(a, b, c); }
-/// The first and the second of each pair of bfloat16 numbers, as many pairs as a register has floats.
-ITO_SIMD_INLINE Floats load_first_bf16(const std::uint16_t* pairs) {
-    const hn::ScalableTag<std::uint32_t> tag;
-    return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::LoadU(tag, reinterpret_cast<const std::uint32_t*>(pairs))));
+
+/// As many pairs of bfloat16 numbers as a register has floats.
+using Bf16Pairs = hn::Vec<hn::ScalableTag<std::uint32_t>>;
+ITO_SIMD_INLINE Bf16Pairs load_pairs(const std::uint16_t* pairs) {
+    return hn::LoadU(hn::ScalableTag<std::uint32_t>(), reinterpret_cast<const std::uint32_t*>(pairs));
 }
-ITO_SIMD_INLINE Floats load_second_bf16(const std::uint16_t* pairs) {
-    const hn::ScalableTag<std::uint32_t> tag;
-    return hn::BitCast(FloatTag(), hn::And(hn::LoadU(tag, reinterpret_cast<const std::uint32_t*>(pairs)), hn::Set(tag, 0xFFFF0000u)));
-}
+ITO_SIMD_INLINE Bf16Pairs broadcast_pair(std::uint32_t pair) { return hn::Set(hn::ScalableTag<std::uint32_t>(), pair); }
+ITO_SIMD_INLINE Floats first_of(Bf16Pairs pairs) { return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(pairs)); }
+ITO_SIMD_INLINE Floats second_of(Bf16Pairs pairs) { return hn::BitCast(FloatTag(), hn::And(pairs, broadcast_pair(0xFFFF0000u))); }
 #else
 inline constexpr int lanes = 4;
 using Floats = float __attribute__((vector_size(16)));
@@ -78,20 +78,24 @@ ITO_SIMD_INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 ITO_SIMD_INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 ITO_SIMD_INLINE Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 ITO_SIMD_INLINE Floats negative_multiply_add(Floats a, Floats b, Floats c) { return c - a * b; }
-ITO_SIMD_INLINE Floats load_first_bf16(const std::uint16_t* pairs) {
-    std::uint32_t __attribute__((vector_size(16))) bits;
-    std::memcpy(&bits, pairs, sizeof bits);
-    bits <<= 16;
-    Floats v;
-    std::memcpy(&v, &bits, sizeof v);
+
+using Bf16Pairs = std::uint32_t __attribute__((vector_size(16)));
+ITO_SIMD_INLINE Bf16Pairs load_pairs(const std::uint16_t* pairs) {
+    Bf16Pairs v;
+    std::memcpy(&v, pairs, sizeof v);
     return v;
 }
-ITO_SIMD_INLINE Floats load_second_bf16(const std::uint16_t* pairs) {
-    std::uint32_t __attribute__((vector_size(16))) bits;
-    std::memcpy(&bits, pairs, sizeof bits);
-    bits &= 0xFFFF0000u;
+ITO_SIMD_INLINE Bf16Pairs broadcast_pair(std::uint32_t pair) { return Bf16Pairs{pair, pair, pair, pair}; }
+ITO_SIMD_INLINE Floats first_of(Bf16Pairs pairs) {
+    pairs <<= 16;
     Floats v;
-    std::memcpy(&v, &bits, sizeof v);
+    std::memcpy(&v, &pairs, sizeof v);
+    return v;
+}
+ITO_SIMD_INLINE Floats second_of(Bf16Pairs pairs) {
+    pairs &= 0xFFFF0000u;
+    Floats v;
+    std::memcpy(&v, &pairs, sizeof v);
     return v;
 }
 #endif
