@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -66,6 +67,9 @@ class ThreadPool {
         run(chunks, [](void* context, Index i) { (*static_cast<F*>(context))(i); },
             const_cast<std::remove_const_t<F>*>(&f));
     }
+
+    /// Threads that may be at work beside each other in the loop whose piece this thread is doing; 1 outside of loops.
+    static int sharing() { return sharing_; }
 
     /// The pool that loops of this thread use: the innermost Scope's, else one for the whole process.
     static ThreadPool& current() {
@@ -160,10 +164,12 @@ class ThreadPool {
     }
 
     void take_pieces(Index own, std::uint32_t generation) {
+        const int before = std::exchange(sharing_, threads());
         for (Index i = 0; i < shares(); ++i) {
             const Index share = (own + i) % shares();
             if (const Index taken = take_pieces_of(share, generation)) done_.fetch_add(taken, std::memory_order_acq_rel);
         }
+        sharing_ = before;
     }
 
     /// The number of pieces that this thread did.
@@ -191,6 +197,7 @@ class ThreadPool {
     }
 
     static inline thread_local ThreadPool* scoped_ = nullptr;
+    static inline thread_local int sharing_ = 1;
 
     std::vector<std::thread> workers_;
     std::atomic<bool> stopping_{false}, busy_{false};

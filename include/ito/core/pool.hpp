@@ -15,6 +15,7 @@
 #endif
 
 #include "ito/core/memory.hpp"
+#include "ito/core/parallel.hpp"
 
 namespace ito::detail {
 
@@ -149,7 +150,9 @@ class BlockHeap {
 
 /// Keeps released tensor memory for the next tensor: fresh memory costs a page fault every 4 KiB, on every layer of every
 /// step. Blocks are 64-byte aligned; sizes are rounded up to an eighth of a power of two. Up to 64 KiB a block serves what
-/// has the same rounded size, beyond that (BlockHeap) whatever fits.
+/// has the same rounded size, beyond that (BlockHeap) whatever fits. What a piece of a parallel loop takes for the first time
+/// is made for the other threads too, and kept for loops: another time they may be at it together, and then nothing is
+/// missing.
 /// Under address sanitizer nothing is kept, so that use after release is seen.
 class MemoryPool {
   public:
@@ -167,15 +170,15 @@ class MemoryPool {
         if (bytes > BlockHeap::smallest) return take_large(bytes, bucket.bytes + sizeof(BlockHeap::Block));
         if (pool_caches && !keeping_) {
             const std::lock_guard lock(mutex_);
-            auto& free = free_[bucket.index];
-            if (!free.empty()) {
-                void* block = free.back();
-                free.pop_back();
+            Small*& first = small_[ThreadPool::sharing() > 1][bucket.index];
+            if (Small* block = first) {
+                first = block->next;
                 cached_ -= bucket.bytes;
-                return block;
+                return block + 1;
             }
         }
-        return from_system(bucket.bytes);
+        for (int other = 1; pool_caches && other < ThreadPool::sharing(); ++other) give(new_small(bucket.bytes), bytes);
+        return new_small(bucket.bytes);
     }
 
     void give(void* memory, std::size_t bytes) noexcept {
@@ -186,25 +189,22 @@ class MemoryPool {
             if (!pool_caches) release_chunks();
             return;
         }
-        if (pool_caches) {
-            try {
-                const std::lock_guard lock(mutex_);
-                free_[bucket.index].push_back(memory);
-                cached_ += bucket.bytes;
-                return;
-            } catch (...) {  // no room to remember the block: let it go
-            }
-        }
-        to_system(memory, bucket.bytes);
+        Small* const block = static_cast<Small*>(memory) - 1;
+        if (!pool_caches) return delete_small(block, bucket.bytes);
+        const std::lock_guard lock(mutex_);
+        block->next = std::exchange(small_[block->of_loop][bucket.index], block);
+        cached_ += bucket.bytes;
     }
 
     /// Returns every cached block to the system; of large ones, the chunks of which nothing is in use.
     void trim() noexcept {
         const std::lock_guard lock(mutex_);
-        for (std::size_t i = 0; i < free_.size(); ++i) {
-            for (void* block : free_[i]) to_system(block, bytes_of(i));
-            free_[i].clear();
-        }
+        for (auto& lists : small_)
+            for (std::size_t i = 0; i < lists.size(); ++i)
+                while (Small* block = lists[i]) {
+                    lists[i] = block->next;
+                    delete_small(block, bytes_of(i));
+                }
         cached_ = 0;
         release_chunks();
     }
@@ -235,15 +235,26 @@ class MemoryPool {
         std::size_t index, bytes;
     };
 
-    /// A block with `whole` bytes and memory for `bytes`. A chunk is as large as all that are there, so that a small
-    /// program takes little and a large one rarely asks.
+    /// The header of a small block.
+    struct alignas(alignment) Small {
+        Small* next;
+        bool of_loop;
+    };
+
+    void* new_small(std::size_t bytes) {
+        return new (from_system(sizeof(Small) + bytes)) Small{nullptr, ThreadPool::sharing() > 1} + 1;
+    }
+    static void delete_small(Small* block, std::size_t bytes) noexcept { to_system(block, sizeof(Small) + bytes); }
+
+    /// A block of `whole` bytes with memory for `bytes`. A chunk is as large as all that are there, so that a small program
+    /// takes little and a large one rarely asks.
     void* take_large(std::size_t bytes, std::size_t whole) {
         constexpr std::size_t largest_chunk = std::size_t{1} << 26, worth_a_look = std::size_t{1} << 28;
         std::size_t chunk = whole;
         if (pool_caches && !keeping_) {
             const std::lock_guard lock(mutex_);
             if (BlockHeap::Block* block = heap_.take(whole)) return block->memory();
-            chunk = std::max(whole, std::min(heap_.chunks(), largest_chunk));
+            chunk = std::max(whole * static_cast<std::size_t>(ThreadPool::sharing()), std::min(heap_.chunks(), largest_chunk));
         }
         if (bytes >= worth_a_look && !memory_holds(static_cast<double>(bytes))) {
             trim();
@@ -292,7 +303,7 @@ class MemoryPool {
     }
 
     mutable std::mutex mutex_;
-    std::array<std::vector<void*>, 7 * 8 + 1> free_;  // by rounded size, up to 64 KiB
+    std::array<std::array<Small*, 7 * 8 + 1>, 2> small_{};  // for outside and inside of loops, by rounded size
     std::size_t cached_ = 0;
     BlockHeap heap_;
 };
