@@ -65,12 +65,12 @@ struct PhaseEulerMaruyama {
 
 /// Symmetric splitting: half a step of what is linear, exactly; a whole one of the score; half a step of what is linear.
 /// Dockhorn et al. (2022), algorithm 1. One evaluation a step. The score's part is Euler's, of first order as
-/// Euler-Maruyama is: where the score stands still it leaves velocities too narrow by as much as Euler-Maruyama leaves
-/// them too wide. It is ahead where steps are few and long, or the data about as wide as the prior. `second_order`
-/// takes two evaluations a step, both at the middle time, and solves the share -v / var(v) of the score exactly (that of the
-/// paper's mixed score; ETD2RK of Cox and Matthews 2002): of second order, and at equal evaluations ahead of
-/// Euler-Maruyama at every number of steps, but for narrow data (deviations of 0.1 and less, whose score is stiff in
-/// v), where it is from 100 to 500 evaluations on.
+/// Euler-Maruyama is: where the score stands still it leaves velocities too narrow by as much as Euler-Maruyama
+/// leaves them too wide. It is ahead where steps are few and long, or the data about as wide as the prior.
+/// `second_order` takes two evaluations a step, both at the middle time, and solves the share -v / var(v) of the
+/// score exactly (that of the paper's mixed score; ETD2RK of Cox and Matthews 2002): of second order, and at equal
+/// evaluations ahead of Euler-Maruyama at every number of steps, but for narrow data (deviations of 0.1 and less,
+/// whose score is stiff in v), where it is from 100 to 500 evaluations on.
 struct Sscs {
     CriticallyDamped sde{};
     bool second_order = false;
