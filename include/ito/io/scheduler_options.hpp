@@ -176,6 +176,7 @@ inline constexpr SchedulerClass scheduler_classes[] = {
     {"CosineDPMSolverMultistepScheduler", cosine_dpm_class},
     {"FlowMatchEulerDiscreteScheduler", flow_euler_class},
     {"FlowMatchHeunDiscreteScheduler", flow_heun_class},
+    // Its scale_factors and upscale_mode are refused: x would change its shape between steps, for this class alone.
     {"FlowMatchLCMScheduler", flow_lcm_class},
     {"FlowMapEulerDiscreteScheduler", flow_map_class},
     {"UnCLIPScheduler", unclip_class},
