@@ -260,6 +260,8 @@ inline Steps repaint_steps(const SchedulerOptions& o, const DiscreteSchedule& sc
 }
 
 /// Nichol and Dhariwal's cosine with offset s, on t in [0, 1] bent by the scaler; abar stays within 1e-4 of the ends.
+/// A time given twice is a step that changes nothing, and the next one goes on from there; diffusers, which finds its
+/// place by the first time that is equal, stands still twice and leaves out the step after it.
 inline Steps wuerstchen_steps(const SchedulerOptions& o, const StepRequest& request) {
     std::vector<double> times = request.timesteps;
     if (times.empty())
