@@ -314,7 +314,7 @@ class Run:
 
     def write(self):
         known = {"processor": processor(), "threads": self.args.threads, "isa": self.args.isa, "cpus": sorted(self.args.cpus)}
-        (self.args.out / (self.args.name + ".json")).write_text(json.dumps({**known, "rows": self.results}, indent=1))
+        (self.args.out / (self.args.name + ".json")).write_text(json.dumps({**known, "rows": self.results}, indent=1, default=str))
         (self.args.out / (self.args.name + ".md")).write_text(table(self.results, self.args))
 
     def bench(self, settings, *more):
