@@ -53,7 +53,7 @@ inline Tensor<std::uint8_t> read_image(const std::filesystem::path& path, int ch
     return image;
 }
 
-/// Writes [H, W], or [H, W, C] with C from 1 to 4, as a PNG in one step (see AtomicFile).
+/// Writes [H, W], or [H, W, C] with C from 1 to 4, as a PNG, whatever the name ends in, in one step (see AtomicFile).
 /// Throws ShapeError for another shape, FileError.
 inline void write_png(const std::filesystem::path& path, const Tensor<std::uint8_t>& image) {
     const Index channels = image.rank() == 3 ? image.dim(2) : 1;
