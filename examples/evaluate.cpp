@@ -132,8 +132,13 @@ int evaluate(const Settings& s) {
     const ThreadPool::Scope scope(pool);
     program::catch_interrupts();
     if (s.count < 2) throw ArgumentError("--count must be at least 2, got " + std::to_string(s.count));
+    if (s.epochs < 1) throw ArgumentError("--epochs must be at least 1, got " + std::to_string(s.epochs));
     const Model model = program::open_model(s.generate.model);
     if (model.unet.config().sample_size.size() != 2) throw ConfigError(s.generate.model + ": the model does not say its sample_size");
+    const Index size = model.unet.config().sample_size[0];
+    if (size % 8 != 0 || model.unet.config().sample_size[1] != size)
+        throw ConfigError("the classifier takes square pictures of a multiple of 8, the model's are " + std::to_string(size) + " x " +
+                          std::to_string(model.unet.config().sample_size[1]));
     const Dataset data = open_dataset(s.data), held_out = open_dataset(s.data, Split::test);
     require_labels(data, "to train the classifier");
     require_labels(held_out, "to compare with");
@@ -144,7 +149,6 @@ int evaluate(const Settings& s) {
         throw ConfigError("the model's pictures have " + std::to_string(model.unet.config().in_channels) + " channels, the data's " +
                           std::to_string(data.images.dim(3)));
     s.generate.check(model);  // before minutes are spent on the classifier
-    const Index size = model.unet.config().sample_size[0];
     const Pipeline prepare(Flip{0, 0}, Pad::to(data.images.dim(1), data.images.dim(2), size, size), ScaleToSymmetric{});
     const Classifier classifier = make_classifier(s, data, size, prepare);
 
@@ -154,6 +158,7 @@ int evaluate(const Settings& s) {
     program::ProgressBar bar("sample", "step", (s.count + s.generate.batch - 1) / std::max<Index>(1, s.generate.batch) * s.generate.steps);
     Index steps = 0;
     Tensor<float> pictures = s.generate(model, labels, s.count, [&](Index, const auto&) { bar.show(++steps); });
+    if (program::interrupted) throw Cancelled("stopped; nothing is kept but a finished --classifier");
     pictures.array() = pictures.array().max(-1.f).min(1.f);
     const Seen made = classify(classifier, pictures);
 
@@ -172,12 +177,14 @@ int evaluate(const Settings& s) {
 
 int main(int argc, char** argv) {
     CLI::App app("Measures a class-conditional model against real images.\n\n"
-                 "Example: evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 1.5 --count 2000",
+                 "Example: evaluate --model examples/models/fashion-mnist --data fashion-mnist --guidance 1.5 --count 2000\n"
+                 "Ctrl-C keeps nothing but a --classifier that is finished.",
                  "evaluate");
     Settings s;
     s.generate.add_options(app);
     app.add_option("--data", s.data, "Data set with labels and a held-out part")->required();
-    app.add_option("--classifier", s.classifier, "Where the trained classifier is kept, and taken from if it is there");
+    app.add_option("--classifier", s.classifier, "Where the trained classifier is kept (.safetensors), and taken from if it is there")
+        ->check(program::path_to_write(".safetensors"));
     app.add_option("--epochs", s.epochs, "Passes over the data for the classifier")->capture_default_str();
     app.add_option("--count", s.count, "Generated pictures")->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();

@@ -25,7 +25,8 @@ ito::SchedulerConfig Generate::scheduler(const ito::Model& folder) const {
 
 void Generate::check(const ito::Model& folder) const {
     if (batch < 1) throw ito::ArgumentError("--batch must be at least 1, got " + std::to_string(batch));
-    if (eta < 0) throw ito::ArgumentError("--eta must not be negative");
+    require_between("--eta", eta, 0, 1000);
+    require_between("--guidance", guidance, -1000, 1000);
     if (eta != 0 && sampler != "ddim") throw ito::ArgumentError("--eta goes with the ddim sampler");
     if (guidance != 1 && folder.null_class < 0)
         throw ito::ArgumentError("--guidance needs a model that was trained with a null class");
@@ -53,18 +54,24 @@ ito::Tensor<float> Generate::operator()(const ito::Model& folder, const std::vec
         std::vector<ito::Index> classes;
         if (!labels.empty()) classes.assign(labels.begin() + first, labels.begin() + first + n);
         const ito::ClassConditional<float> ask{folder.unet, classes, guidance, folder.null_class};
-        std::visit(
-            [&](const auto& method) {
-                const ito::Tensor<float> x = ito::sample<float>(
-                    ito::Denoiser{ask, plan.reading()}, method, levels, {n, size[0], size[1], config.in_channels},
-                    {.seed = seed, .first_sample = static_cast<std::uint64_t>(first), .stop = stop.get_token()},
-                    [&](const ito::Seen<float>& seen) {
-                        if (interrupted) stop.request_stop();
-                        observe(first, seen);
-                    });
-                std::copy(x.begin(), x.end(), pictures.data() + first * each);
-            },
-            chosen);
+        const auto draw = [&](const auto& method) {
+            const ito::Tensor<float> x = ito::sample<float>(
+                ito::Denoiser{ask, plan.reading()}, method, levels, {n, size[0], size[1], config.in_channels},
+                {.seed = seed, .first_sample = static_cast<std::uint64_t>(first), .stop = stop.get_token()},
+                [&](const ito::Seen<float>& seen) {
+                    if (interrupted) stop.request_stop();
+                    observe(first, seen);
+                });
+            std::copy(x.begin(), x.end(), pictures.data() + first * each);
+        };
+        try {
+            std::visit(draw, chosen);
+        } catch (const ito::Cancelled&) {
+            if (first == 0) throw ito::Cancelled("stopped before the first batch was finished; nothing is written");
+            ito::Tensor<float> finished(pictures.shape().with(0, first));
+            std::copy_n(pictures.data(), finished.size(), finished.data());
+            return finished;
+        }
     }
     return pictures;
 }

@@ -31,7 +31,8 @@ struct Generate {
             ->check(CLI::IsMember({"leading", "linspace", "trailing", "karras"}))
             ->capture_default_str();
         app.add_option("--guidance", guidance, "Classifier-free guidance (1: none)")->capture_default_str();
-        app.add_option("--seed", seed, "Picture k of a seed is the same in any batch, with any number of threads")->check(CLI::NonNegativeNumber)->capture_default_str();
+        app.add_option("--seed", seed, "Picture k of a seed is the same in any batch, with any number of threads")->check(not_negative())
+            ->capture_default_str();
         app.add_option("--batch", batch, "Pictures made at a time")->capture_default_str();
         app.add_option("--precision", precision, "fp32, exact (no Winograd) or bf16")
             ->check(CLI::IsMember({"fp32", "exact", "bf16"}))
@@ -45,6 +46,7 @@ struct Generate {
     void check(const ito::Model& folder) const;
 
     /// `count` pictures [N, H, W, C], picture k of class labels[k]; observe(first picture of the batch, seen) after each step.
+    /// On Ctrl-C those of the batches that were finished; throws Cancelled if there are none.
     ito::Tensor<float> operator()(const ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count,
                                   const std::function<void(ito::Index, const ito::Seen<float>&)>& observe) const;
 };

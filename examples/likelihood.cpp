@@ -78,8 +78,7 @@ int likelihood(const Settings& s) {
     std::stop_source stop;
     const Index batches = (count + s.batch - 1) / s.batch;
     program::ProgressBar bar("likelihood", "picture", count);
-    for (Index b = 0; b < batches; ++b) {
-        if (program::interrupted) throw Cancelled("stopped");
+    const auto add_batch = [&](Index b) {
         const Index first = b * s.batch, n = std::min(s.batch, count - first);
         const auto key = static_cast<std::uint64_t>(first);
         const Tensor<float> x = prepare.apply<float>(slice(data, first, first + n).images);
@@ -110,8 +109,21 @@ int likelihood(const Settings& s) {
             for (std::size_t k = 0; k < static_cast<std::size_t>(n); ++k) step_bits.push_back(terms.total()[k] - terms.prior[k] - terms.decoder[k]);
         }
         bar.show(first + n, flow ? std::to_string(mean_error(flow_bits).mean) + " bits/dim" : "");
+    };
+    if (s.count > count)
+        std::fprintf(stderr, "the data have %lld held-out pictures, fewer than --count %lld\n", static_cast<long long>(count),
+                     static_cast<long long>(s.count));
+    Index done = 0;
+    try {
+        for (Index b = 0; b < batches && !program::interrupted; ++b) {
+            add_batch(b);
+            done = std::min(count, (b + 1) * s.batch);
+        }
+    } catch (const Cancelled&) {  // what the batch has by then is left out
+        if (flow) flow_bits.resize(static_cast<std::size_t>(done));
     }
-    std::printf("%lld held-out pictures of %lld x %lld x %lld, seed %llu%s\n", static_cast<long long>(count), static_cast<long long>(size[0]),
+    if (done == 0) throw Cancelled("stopped before the first batch was finished");
+    std::printf("%lld held-out pictures of %lld x %lld x %lld, seed %llu%s\n", static_cast<long long>(done), static_cast<long long>(size[0]),
                 static_cast<long long>(size[1]), static_cast<long long>(data.images.dim(3)), static_cast<unsigned long long>(s.seed),
                 s.labels ? ", given their classes" : "");
     const double padded = static_cast<double>(size[0] * size[1]) / static_cast<double>(data.images.dim(1) * data.images.dim(2));
@@ -129,6 +141,7 @@ int likelihood(const Settings& s) {
         print("bound", mean_error(bound_bits));
         if (padded > 1) print("  per number before padding", per_number(mean_error(bound_bits)));
     }
+    if (done < count) throw Cancelled("stopped; these are the first " + std::to_string(done) + " of " + std::to_string(count) + " pictures");
     return 0;
 }
 
@@ -148,7 +161,7 @@ int main(int argc, char** argv) {
     app.add_option("--tolerance", s.tolerance, "Of the flow's solver, relative and absolute")->capture_default_str();
     app.add_option("--steps", s.steps, "Steps of the bound")->capture_default_str();
     app.add_flag("--labels", s.labels, "Give the network the pictures' classes");
-    app.add_option("--seed", s.seed, "Of dequantization, probes and the bound's noise")->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--seed", s.seed, "Of dequantization, probes and the bound's noise")->check(program::not_negative())->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
     return program::run(app, argc, argv, [&] { return likelihood(s); });
 }

@@ -9,7 +9,9 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <new>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 
@@ -77,11 +79,30 @@ inline void catch_interrupts() {
 /// For an option that names a file to write: of that ending, in a folder that is there, so that a mistake costs no work.
 inline CLI::Validator path_to_write(const std::string& ending = ".png") {
     return {[ending](const std::string& path) -> std::string {
-                if (std::filesystem::path(path).extension() != ending) return path + " does not end in " + ending;
+                std::string own = std::filesystem::path(path).extension().string();
+                for (char& c : own)
+                    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+                if (std::filesystem::path(path).filename() == ending) return path + " has no name before its ending";
+                if (own != ending) return path + " does not end in " + ending;
+                if (std::filesystem::is_directory(path)) return path + " is a folder";
                 const auto folder = std::filesystem::absolute(path).parent_path();
-                return std::filesystem::is_directory(folder) ? "" : path + ": there is no folder " + folder.string();
+                if (!std::filesystem::is_directory(folder)) return path + ": there is no folder " + folder.string();
+                return ::access(folder.c_str(), W_OK) == 0 ? "" : path + ": the folder " + folder.string() + " cannot be written";
             },
             ""};
+}
+
+/// For a seed: CLI11's own message for a negative one names the largest number there is.
+inline CLI::Validator not_negative() {
+    return {[](const std::string& text) { return text.rfind('-', 0) == 0 ? text + " is negative" : std::string(); }, ""};
+}
+
+/// Throws ArgumentError, naming the option, unless the value is a number from least to most.
+inline void require_between(const char* option, double value, double least, double most) {
+    if (value >= least && value <= most) return;
+    char text[128];
+    std::snprintf(text, sizeof text, "%s must be from %g to %g, got %g", option, least, most, value);
+    throw ito::ArgumentError(text);
 }
 
 /// Throws ArgumentError for a precision that ito does not have.
@@ -93,17 +114,26 @@ inline ito::Precision precision_named(const std::string& name) {
 }
 
 /// Runs a program's body after its options are parsed: an error is one line on stderr and status 1, an interruption 130.
+/// What was printed but could not be written is such an error too.
 template <class Body>
 int run(CLI::App& app, int argc, char** argv, Body&& body) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) return app.exit(error);
+        if (error.get_exit_code() == 0) {
+            const int status = app.exit(error);
+            std::cout.flush();
+            if (std::cout && std::fflush(stdout) == 0) return status;
+            std::fprintf(stderr, "%s: what it prints cannot be written\n", app.get_name().c_str());
+            return 1;
+        }
         std::fprintf(stderr, "%s: %s (see --help)\n", app.get_name().c_str(), error.what());
         return 2;
     }
     try {
-        return body();
+        const int status = body();
+        if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw std::runtime_error("what it prints cannot be written");
+        return status;
     } catch (const ito::Cancelled& error) {
         std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
         return 130;

@@ -34,4 +34,4 @@ arguments=("$@")
 default --model "$model"
 default --out "$out"
 "$program" "${arguments[@]}"
-[[ $given == *" --out"* || $given == *" --help"* ]] || echo "The pictures are in $out"
+[[ $given == *" --out"[\ =]* || $given == *" --help "* || $given == *" -h "* ]] || echo "The pictures are in $out"

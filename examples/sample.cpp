@@ -3,6 +3,7 @@
 //     sample --model examples/models/fashion-mnist --guidance 1.5 --out samples.png
 // 100 pictures in 20 steps take some ten seconds on two cores.
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "ito/io/picture.hpp"
 
 using namespace ito;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -27,10 +29,17 @@ int sample_pictures(const Settings& s) {
     const ThreadPool::Scope scope(pool);
     program::catch_interrupts();
     if (s.count < 1) throw ArgumentError("--count must be at least 1, got " + std::to_string(s.count));
-    if (s.scale < 1) throw ArgumentError("--scale must be at least 1, got " + std::to_string(s.scale));
+    program::require_between("--scale", static_cast<double>(s.scale), 1, 64);
+    if (!s.strip.empty() && fs::weakly_canonical(fs::absolute(s.strip)) == fs::weakly_canonical(fs::absolute(s.out)))
+        throw ArgumentError("--out and --strip are the same file, " + s.out);
 
     const Model model = program::open_model(s.generate.model);
     const std::vector<Index> labels = program::labels_for(model, s.count, s.wanted_class);
+    s.generate.check(model);
+    const auto size = model.unet.config().sample_size;
+    const double numbers = 1.1 * static_cast<double>(s.count * size[0] * size[1] * model.unet.config().in_channels);
+    if (numbers * static_cast<double>(s.scale * s.scale) > 1e9)
+        throw ArgumentError("--scale " + std::to_string(s.scale) + " makes a picture of more than 1e9 numbers: less, or a smaller --count");
     constexpr Index strip_rows = 8;
     std::vector<Tensor<float>> strip;
     program::ProgressBar bar("sample", "step", (s.count + s.generate.batch - 1) / std::max<Index>(1, s.generate.batch) * s.generate.steps);
@@ -46,10 +55,13 @@ int sample_pictures(const Settings& s) {
         strip.push_back(std::move(column));
     });
 
-    const Index columns = model.classes() > 0 && s.wanted_class < 0 ? std::min(model.classes(), s.count) : 0;
+    const Index columns = model.classes() > 0 && s.wanted_class < 0 ? std::min(model.classes(), pictures.dim(0)) : 0;
     write_png(s.out, enlarge(image_grid(pictures, columns), s.scale));
     if (!s.strip.empty()) write_png(s.strip, enlarge(image_strip(strip), s.scale));
     if (!s.npy.empty()) write_npy(s.npy, to_bytes(pictures));
+    if (pictures.dim(0) < s.count)
+        throw Cancelled("stopped; " + s.out + " has the " + std::to_string(pictures.dim(0)) + " finished pictures of " +
+                        std::to_string(s.count));
     std::printf("%s\n", s.out.c_str());
     return 0;
 }

@@ -8,12 +8,16 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
+#include <system_error>
+#include <type_traits>
 #include <vector>
 
 #include "ito/data/batches.hpp"
 #include "ito/data/open_dataset.hpp"
 #include "ito/data/preprocess.hpp"
+#include "ito/io/atomic_file.hpp"
 #include "ito/io/image.hpp"
 #include "ito/io/model_folder.hpp"
 #include "ito/io/picture.hpp"
@@ -34,7 +38,7 @@ namespace {
 struct Settings {
     std::string data, out;
     std::vector<Index> channels{32, 64, 96};
-    Index layers = 1, head_width = 32, groups = 8, size = 0;
+    Index layers = 1, head_width = 32, groups = 8, size = 0, resize = 0;
     std::vector<Index> attention_at{16};
     double dropout = 0;
     Index batch = 32, steps = 10000, accumulate = 1, warmup = 500;
@@ -42,20 +46,42 @@ struct Settings {
     std::string prediction = "v_prediction", schedule = "squaredcos_cap_v2";
     double min_snr = 5, drop_label = 0.1, guidance = 1.5;
     std::vector<std::string> class_names;
-    bool flip = false, unlabelled = false, resume = false;
+    bool flip = false, unlabelled = false, resume = false, guidance_given = false;
     std::uint64_t seed = 0;
     Index checkpoint_every = 500, sample_every = 2000;
     int threads = 0;
 };
 
+/// An option whose value is a list "a,b,c".
+template <class T>
+CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<T>& list, const std::string& help) {
+    const auto take = [&list, name](const std::string& text) {
+        list.clear();
+        std::istringstream parts(text);
+        for (std::string part; std::getline(parts, part, ',');) {
+            if constexpr (std::is_same_v<T, std::string>) {
+                list.push_back(part);
+            } else {
+                std::istringstream number(part);
+                T value{};
+                if (!(number >> value) || !(number >> std::ws).eof())
+                    throw CLI::ValidationError(name, part + " is no whole number");
+                list.push_back(value);
+            }
+        }
+    };
+    return app.add_option_function<std::string>(name, take, help)->take_last();
+}
+
 void add_options(CLI::App& app, Settings& s) {
     app.add_option("--data", s.data, "IDX folder or file, image folder (class = subfolder), or .npy(.gz)")->required();
     app.add_option("--out", s.out, "Folder for the model, its checkpoint and pictures")->required();
-    app.add_option("--channels", s.channels, "Channels of each level, the finest first")->delimiter(',')->capture_default_str();
+    add_list(app, "--channels", s.channels, "Channels of each level, the finest first")->default_str("32,64,96");
     app.add_option("--layers", s.layers, "Residual blocks a level")->capture_default_str();
-    app.add_option("--attention-at", s.attention_at, "Image heights that get attention")->delimiter(',')->capture_default_str();
+    add_list(app, "--attention-at", s.attention_at, "Image heights that get attention")->default_str("16");
     app.add_option("--head-width", s.head_width, "Channels of an attention head")->capture_default_str();
     app.add_option("--groups", s.groups, "Normalisation groups")->capture_default_str();
+    app.add_option("--resize", s.resize, "Scale and crop a folder's pictures to this height and width (0: as they are)")->capture_default_str();
     app.add_option("--size", s.size, "Pad images to this height and width (0: the next multiple of 2^levels)")->capture_default_str();
     app.add_option("--dropout", s.dropout, "Dropout in residual blocks")->capture_default_str();
     app.add_option("--batch", s.batch, "Images an update")->capture_default_str();
@@ -72,11 +98,11 @@ void add_options(CLI::App& app, Settings& s) {
     app.add_option("--min-snr", s.min_snr, "Min-SNR weighting with this gamma (0: none)")->capture_default_str();
     app.add_option("--drop-label", s.drop_label, "Share of labels replaced by the null class, for guidance")->capture_default_str();
     app.add_option("--guidance", s.guidance, "Guidance of the sample grids")->capture_default_str();
-    app.add_option("--class-names", s.class_names, "Names of the classes, for the model folder")->delimiter(',');
+    add_list(app, "--class-names", s.class_names, "Names of the classes, for the model folder");
     app.add_flag("--unlabelled", s.unlabelled, "Ignore labels");
     app.add_flag("--flip", s.flip, "Flip images left and right at random");
     app.add_flag("--resume", s.resume, "Continue from the checkpoint in --out");
-    app.add_option("--seed", s.seed, "Of weights, data order and noise")->check(CLI::NonNegativeNumber)->capture_default_str();
+    app.add_option("--seed", s.seed, "Of weights, data order and noise")->check(program::not_negative())->capture_default_str();
     app.add_option("--checkpoint-every", s.checkpoint_every, "Updates between checkpoints")->capture_default_str();
     app.add_option("--sample-every", s.sample_every, "Updates between sample grids (0: only at the end)")->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
@@ -145,25 +171,28 @@ class LossLog {
             double loss = 0, norm = 0;
             if (std::sscanf(line.c_str(), "%lld,%lf,%lf", &step, &loss, &norm) != 3) break;
             losses_.push_back(loss);
-            kept_ += line + "\n";
+            text_ += line + "\n";
         }
-        file_.open(path, std::ios::trunc);
-        file_ << "step,loss,gradient_norm\n" << kept_;
     }
 
     void add(const TrainingStep& seen) {
         losses_.push_back(seen.loss);
-        file_ << seen.step << "," << seen.loss << "," << seen.gradient_norm << "\n";
+        std::ostringstream line;
+        line << seen.step << "," << seen.loss << "," << seen.gradient_norm << "\n";
+        text_ += line.str();
     }
 
-    void flush() { file_.flush(); }
+    void save() const {
+        AtomicFile file(path_);
+        file.write(text_);
+        file.commit();
+    }
     const std::vector<double>& losses() const { return losses_; }
 
   private:
     fs::path path_;
-    std::string kept_;
+    std::string text_ = "step,loss,gradient_norm\n";
     std::vector<double> losses_;
-    std::ofstream file_;
 };
 
 /// The loss averaged over hundredths of the run: single batches at random noise levels say little.
@@ -181,16 +210,45 @@ void draw_losses(const std::vector<double>& losses, const fs::path& path) {
     write_png(path, draw_plots({plot}));
 }
 
-int train(const Settings& s) {
+/// Throws ArgumentError for options that no run could follow.
+void check(const Settings& s) {
+    using program::require_between;
     if (s.steps < 1 || s.batch < 1) throw ArgumentError("--steps and --batch must be at least 1");
     if (s.checkpoint_every < 1) throw ArgumentError("--checkpoint-every must be at least 1");
     if (s.channels.empty()) throw ArgumentError("--channels is empty");
-    if (!(s.drop_label >= 0 && s.drop_label <= 1)) throw ArgumentError("--drop-label must be in [0, 1]");
+    require_between("--drop-label", s.drop_label, 0, 1);
+    require_between("--final-lr", s.final_rate, 0, 1);
+    require_between("--warmup", static_cast<double>(s.warmup), 0, 1e9);
+    require_between("--clip", s.clip, 0, 1e9);
+    require_between("--min-snr", s.min_snr, 0, 1e9);
+    require_between("--lr", s.learning_rate, 0, 1e3);
+    require_between("--weight-decay", s.weight_decay, 0, 1e3);
+    require_between("--guidance", s.guidance, -1e3, 1e3);
+    require_between("--sample-every", static_cast<double>(s.sample_every), 0, 1e9);
+    require_between("--size", static_cast<double>(s.size), 0, 1 << 14);
+    require_between("--resize", static_cast<double>(s.resize), 0, 1 << 14);
+    if (s.channels.size() > 12) throw ArgumentError("--channels: " + std::to_string(s.channels.size()) + " levels are too many");
+    if (s.guidance_given && s.guidance != 1 && s.drop_label == 0) throw ArgumentError("--guidance needs a --drop-label above 0");
+    const Index multiple = Index{1} << (s.channels.size() - 1);
+    if (s.size % multiple != 0)
+        throw ArgumentError("--size must be a multiple of " + std::to_string(multiple) + " for " + std::to_string(s.channels.size()) + " levels");
+    // Nobody's work is overwritten.
+    const fs::path out = s.out;
+    if (s.resume) return;
+    if (fs::exists(out / "checkpoint.safetensors"))
+        throw ArgumentError((out / "checkpoint.safetensors").string() + " exists: --resume continues it, or choose another --out");
+    if (fs::exists(out / "model")) throw ArgumentError((out / "model").string() + " exists: move it away, or choose another --out");
+}
+
+int train(const Settings& s) {
+    check(s);
     ThreadPool pool(s.threads);
     const ThreadPool::Scope scope(pool);
     program::catch_interrupts();
 
-    Dataset data = open_dataset(s.data);
+    Dataset data = open_dataset(s.data, Split::train, {.height = s.resize, .width = s.resize});
+    if (s.resize > 0 && (data.images.dim(1) != s.resize || data.images.dim(2) != s.resize))
+        throw ArgumentError("--resize goes with a folder of pictures; " + s.data + " has arrays of one size");
     if (s.unlabelled) data.labels.clear(), data.class_names.clear();
     if (!s.class_names.empty() && static_cast<Index>(s.class_names.size()) != data.classes())
         throw ArgumentError("--class-names: " + std::to_string(s.class_names.size()) + " names for " + std::to_string(data.classes()) + " classes");
@@ -198,6 +256,9 @@ int train(const Settings& s) {
     const Index classes = data.labelled() ? data.classes() : 0, null_class = classes;
     const Index height = data.images.dim(1), width = data.images.dim(2), multiple = Index{1} << s.channels.size();
     const Index size = s.size ? s.size : (std::max(height, width) + multiple - 1) / multiple * multiple;
+    if (size < std::max(height, width))
+        throw ArgumentError("--size " + std::to_string(size) + " is less than the pictures' " + std::to_string(height) + " x " +
+                            std::to_string(width) + "; --resize makes those of a folder smaller");
     const Pipeline prepare(Flip{s.seed, s.flip ? 0.5 : 0.0}, Pad::to(height, width, size, size), ScaleToSymmetric{});
     BatchOrder order(data.size(), s.batch, s.seed);
 
@@ -219,9 +280,13 @@ int train(const Settings& s) {
     Trainer<nn::UNet2D<float>> trainer(std::move(network), options);
 
     const fs::path out = s.out, checkpoint = out / "checkpoint.safetensors";
-    fs::create_directories(out);
     if (s.resume) trainer.load(checkpoint);
-    else if (fs::exists(checkpoint)) throw ArgumentError(checkpoint.string() + " exists: --resume continues it, or choose another --out");
+    if (s.resume && trainer.steps() >= s.steps)
+        throw ArgumentError("update " + std::to_string(trainer.steps()) + " is done already: --resume needs larger --steps than " +
+                            std::to_string(s.steps));
+    std::error_code no;
+    fs::create_directories(out, no);
+    if (!fs::is_directory(out) || ::access(out.c_str(), W_OK) != 0) throw ArgumentError("--out " + s.out + " cannot be written");
     LossLog log(out / "loss.csv", trainer.steps());
 
     std::fprintf(stderr, "%lld images of %lldx%lld in %lld classes; %.2f M parameters; update %lld of %lld\n",
@@ -230,7 +295,7 @@ int train(const Settings& s) {
                  static_cast<long long>(s.steps));
 
     const auto save = [&] {
-        log.flush();  // first, so that it is never behind the checkpoint
+        log.save();  // first, so that it is never behind the checkpoint
         trainer.save(checkpoint);
         save_model(out / "model", trainer.ema(), scheduler, data.class_names, DType::f16);
     };
@@ -290,5 +355,8 @@ int main(int argc, char** argv) {
                  "train");
     Settings settings;
     add_options(app, settings);
-    return program::run(app, argc, argv, [&] { return train(settings); });
+    return program::run(app, argc, argv, [&] {
+        settings.guidance_given = app.count("--guidance") > 0;
+        return train(settings);
+    });
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Trains a small network on two moons in some ten seconds and draws data, samples and the flow from noise to data:
-//     two_moons --out two_moons.png
+// Trains a small network on two moons in some ten seconds and draws data, samples and the flow from noise to data.
 // Expected: the samples lie on the moons as the data does.
 #include "ito/io/image.hpp"
 #include "ito/io/plot.hpp"
@@ -63,7 +62,6 @@ int main(int argc, char** argv) {
         std::vector<Tensor<float>> path;
         sample<float>(Denoiser{network_says, Reading{Prediction::v}}, Ddim{}, uniform_steps(schedule, 100), {1500, 2},
                       {.seed = 1}, [&](const Seen<float>& seen) { path.push_back(seen.x); });
-
         Plot data{.title = "Data", .equal_scale = true}, samples{.title = "Samples", .equal_scale = true};
         Plot flow{.title = "Probability flow", .equal_scale = true};
         data.points(column(two_moons(1500, 1), 0), column(two_moons(1500, 1), 1), {.alpha = 0.5});
@@ -75,6 +73,7 @@ int main(int argc, char** argv) {
             flow.line(std::move(xs), std::move(ys), {.color = Color{200, 80, 40}, .alpha = 0.4});
         }
         write_png(out, draw_plots({data, samples, flow}));
+        std::puts(out.c_str());
         return 0;
     });
 }

@@ -46,6 +46,8 @@ same c.npy d.npy "pictures in bf16 do not depend on the batch or the threads"
 works "sample with karras steps" "$bin/sample" --model "$model" --count 2 --steps 3 --sampler dpmpp_2m --schedule karras --out karras.png
 works "examples/run.sh" env ITO_SAMPLE="$bin/sample" bash "$here/../../examples/run.sh" --steps 2 --out run.png
 is_png run.png
+works "examples/run.sh -h" env ITO_SAMPLE="$bin/sample" bash "$here/../../examples/run.sh" -h
+grep -q "The pictures are in" out && bad "examples/run.sh -h draws nothing" || ok "examples/run.sh -h draws nothing"
 works "sample --help" "$bin/sample" --help
 grep -q Example out && ok "--help has an example" || bad "--help has an example"
 works "minimal" "$bin/minimal" "$model"
@@ -54,6 +56,7 @@ works "one_model_every_sampler" "$bin/one_model_every_sampler" --quick --model "
 is_png samplers.png
 grep -q "^mixture,DPM-Solver++ 2M,16," out && ok "every point is printed" || bad "every point is printed"
 works "two_moons" "$bin/two_moons" --steps 20 --out moons.png
+grep -qx moons.png out && ok "two_moons prints its path" || bad "two_moons prints its path"
 is_png moons.png
 works "cld" "$bin/cld" --updates 20 --count 50 --steps 10 --out cld.png
 is_png cld.png
@@ -116,6 +119,62 @@ refused "likelihood of nothing" count "$bin/likelihood" --model "$model" --data 
 refused "no samples of cld" count "$bin/cld" --count 0
 refused "no updates of two_moons" steps "$bin/two_moons" --steps 0
 refused "data without a held-out part" held-out "$bin/evaluate" --model "$model" --data data
+
+# what is said before any work
+refused "a folder's name without a model" nowhere/model_index.json "$bin/sample" --model nowhere
+refused "a file of the model" "name its folder" "$bin/sample" --model "$model/model_index.json"
+refused "the folder around a model" "whole/model" "$bin/sample" --model whole
+refused "a picture without a name" "no name" "$bin/sample" --model "$model" --out .png
+works "a picture's name in capitals" "$bin/sample" --model "$model" --count 1 --steps 1 --out CAPITALS.PNG
+refused "two pictures under one name" "same file" "$bin/sample" --model "$model" --out same.png --strip ./same.png
+refused "an absurd scale" "--scale" "$bin/sample" --model "$model" --scale 100000
+refused "a scale for more numbers than a PNG has" "--scale 64" "$bin/sample" --model "$model" --count 1000 --scale 64
+refused "guidance that is no number" "--guidance" "$bin/sample" --model "$model" --guidance nan
+refused "absurd guidance" "--guidance" "$bin/sample" --model "$model" --guidance 1e30
+refused "infinite eta" "--eta" "$bin/sample" --model "$model" --eta inf
+refused "a negative seed, in short" "-1 is negative" "$bin/train" --data data --out fresh --seed -1
+refused "output that cannot be written" "cannot be written" sh -c "'$bin/sample' --model '$model' --count 1 --steps 1 --out full.png >/dev/full"
+refused "help that cannot be written" "cannot be written" sh -c "'$bin/sample' --help >/dev/full"
+for bad_option in "--warmup -1" "--clip -1" "--clip nan" "--min-snr -2" "--final-lr 1.5" "--lr inf" "--sample-every -1" "--size 33" \
+    "--guidance nan" "--weight-decay -1" "--resize -1"; do
+    # shellcheck disable=SC2086
+    refused "train $bad_option" "${bad_option% *}" "$bin/train" --data data --out fresh --channels 8,16 --groups 4 $bad_option
+done
+refused "guidance without a null class" "--drop-label" "$bin/train" --data data --out fresh --drop-label 0 --guidance 2
+refused "a list with a word in it" "--channels" "$bin/train" --data data --out fresh --channels 8,b
+refused "a picture for a data set" "one picture" "$bin/train" --data a.png --out fresh
+refused "a size below the pictures'" "--resize" "$bin/train" --data data --out fresh --channels 8,16 --groups 4 --size 16
+refused "resizing arrays" "--resize" "$bin/train" --data data --out fresh --channels 8,16 --groups 4 --resize 16
+refused "resuming with nothing left" "larger --steps" "$bin/train" --data data --out eight --resume --steps 8 --final-lr 1 "${tiny[@]}"
+cp -r whole model_only && rm model_only/checkpoint.safetensors
+refused "a model that is there" "model_only/model exists" "$bin/train" --data data --out model_only --steps 6 "${tiny[@]}"
+: >in_the_way
+refused "a folder that cannot be made" "--out in_the_way/run" "$bin/train" --data data --out in_the_way/run --steps 1 "${tiny[@]}"
+[ ! -e fresh ] && ok "what is refused leaves nothing" || bad "what is refused leaves nothing"
+mkdir mixed
+cp a.png strip.png mixed
+refused "pictures of mixed size" "--resize" "$bin/train" --data mixed --out mixed_run --steps 1 "${tiny[@]}"
+works "pictures of mixed size, resized" "$bin/train" --data mixed --resize 12 --out mixed_run --steps 1 "${tiny[@]}"
+refused "no epochs" "--epochs" "$bin/evaluate" --model "$model" --data held_out --epochs 0
+refused "a classifier in no folder" "there is no folder" "$bin/evaluate" --model "$model" --data held_out --classifier none/c.safetensors
+refused "a classifier that is a picture" "does not end in .safetensors" "$bin/evaluate" --model "$model" --data held_out --classifier a.png
+"$bin/sample" --model "$model" --count 40 --batch 2 --steps 100 --threads 1 --out stopped.png >out 2>err &
+drawing=$!
+sleep 4
+kill -INT $drawing
+wait $drawing
+[ $? = 130 ] && grep -q "finished pictures of 40" err && ok "an interrupted sample says what it has" || { bad "an interrupted sample says what it has"; cat err; }
+is_png stopped.png
+for i in $(seq 30); do cat held_out/t10k-images-idx3-ubyte | tail -c 1568; done >many.bytes
+mkdir many
+{ printf '\0\0\10\3\0\0\0\74\0\0\0\34\0\0\0\34'; cat many.bytes; } >many/t10k-images-idx3-ubyte
+"$bin/likelihood" --model "$model" --data many --count 60 --batch 1 --steps 20 --method bound --threads 1 >out 2>err &
+counting=$!
+sleep 3
+kill -INT $counting
+wait $counting
+[ $? = 130 ] && grep -q "of 60 pictures" err && grep -q "bits/dim" out && ok "an interrupted likelihood prints its mean" ||
+    { bad "an interrupted likelihood prints its mean"; cat err; }
 
 truncated=broken/unet/diffusion_pytorch_model.safetensors
 cp -r whole/model broken

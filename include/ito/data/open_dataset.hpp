@@ -85,6 +85,8 @@ inline Dataset open_dataset(const std::filesystem::path& path, Split split = Spl
     if (!std::filesystem::is_directory(status)) {
         require_whole();
         if (detail::has_npy_name(path.filename().string())) return detail::open_npy(path, std::nullopt);
+        if (detail::has_image_name(path))
+            throw detail::file_error(path, "is one picture, not a data set: name the folder that it is in");
         return detail::open_idx(path, detail::labels_beside(path));
     }
     const std::string part = split == Split::train ? "train" : "t10k";

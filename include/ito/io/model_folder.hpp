@@ -82,6 +82,10 @@ inline nn::UNet2D<float> load_unet2d(const std::filesystem::path& folder) {
 /// Throws FileError, ConfigError or ShapeError with the file's name.
 inline Model load_model(const std::filesystem::path& folder) {
     const auto index_path = folder / "model_index.json";
+    if (folder.filename() == "model_index.json")
+        throw detail::file_error(folder, "is a file of the model; name its folder");
+    if (!std::filesystem::exists(index_path) && std::filesystem::exists(folder / "model" / "model_index.json"))
+        throw detail::file_error(folder, "is no model; the one in it is " + (folder / "model").string());
     const nlohmann::json index = read_json(index_path);
     const auto bad = [&](const std::string& why) { return ConfigError(index_path.string() + ": " + why); };
     const auto unet = index.find("unet");
