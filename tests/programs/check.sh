@@ -156,6 +156,9 @@ cp a.png strip.png mixed
 refused "pictures of mixed size" "--resize" "$bin/train" --data mixed --out mixed_run --steps 1 "${tiny[@]}"
 works "pictures of mixed size, resized" "$bin/train" --data mixed --resize 12 --out mixed_run --steps 1 "${tiny[@]}"
 refused "no epochs" "--epochs" "$bin/evaluate" --model "$model" --data held_out --epochs 0
+cp -r "$model" of_28
+sed -i 's/"sample_size": 32/"sample_size": 28/' of_28/unet/config.json
+refused "a model of a size that the classifier cannot take" "28 x 28" "$bin/evaluate" --model of_28 --data held_out
 refused "a classifier in no folder" "there is no folder" "$bin/evaluate" --model "$model" --data held_out --classifier none/c.safetensors
 refused "a classifier that is a picture" "does not end in .safetensors" "$bin/evaluate" --model "$model" --data held_out --classifier a.png
 "$bin/sample" --model "$model" --count 40 --batch 2 --steps 100 --threads 1 --out stopped.png >out 2>err &
@@ -165,9 +168,10 @@ kill -INT $drawing
 wait $drawing
 [ $? = 130 ] && grep -q "finished pictures of 40" err && ok "an interrupted sample says what it has" || { bad "an interrupted sample says what it has"; cat err; }
 is_png stopped.png
-for i in $(seq 30); do cat held_out/t10k-images-idx3-ubyte | tail -c 1568; done >many.bytes
 mkdir many
-{ printf '\0\0\10\3\0\0\0\74\0\0\0\34\0\0\0\34'; cat many.bytes; } >many/t10k-images-idx3-ubyte
+{ printf '\0\0\10\3\0\0\0\74\0\0\0\34\0\0\0\34'; head -c 47040 /dev/zero; } >many/t10k-images-idx3-ubyte
+"$bin/likelihood" --model "$model" --data many --count 61 --batch 60 --steps 1 --method bound >out 2>err
+grep -q "fewer than --count 61" err && ok "likelihood says that the data are fewer" || bad "likelihood says that the data are fewer"
 "$bin/likelihood" --model "$model" --data many --count 60 --batch 1 --steps 20 --method bound --threads 1 >out 2>err &
 counting=$!
 sleep 3

@@ -93,7 +93,8 @@ inline Dataset read_image_folder(const std::filesystem::path& folder, const Imag
         }
         if (image.shape() != shape)
             throw detail::file_error(files[i], "has shape " + image.shape().str() + ", the images before it have " +
-                                                   shape.str() + "; a size brings them together (ImageFolder's height and width; train --resize)");
+                                                   shape.str() + "; a size brings them together (ImageFolder::height and"
+                                                   " width, train --resize)");
         std::copy_n(image.data(), image.size(), images.data() + static_cast<Index>(i) * image.size());
     }
     return detail::make_dataset<FileError>(folder.string(), std::move(images), std::move(labels),
