@@ -39,10 +39,9 @@ inline void round_pairs_to_bf16(const float* even, const float* odd, Index count
     }
 }
 
-/// Rows [row, row + Rows) and two registers of columns of a block, its numbers widened to float in registers.
-template <int Rows>
+/// Rows [row, row + Rows) and `vectors` registers of columns of a block, its numbers widened to float in registers.
+template <int Rows, int vectors>
 ITO_SIMD_INLINE void widened_rows(const Bf16Block& s, Index row, Index column) {
-    constexpr int vectors = 2;
     Floats sum[Rows][vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         unrolled<vectors>([&](auto v) __attribute__((always_inline)) {
@@ -79,8 +78,11 @@ ITO_SIMD_INLINE void widened_rows(const Bf16Block& s, Index row, Index column) {
 
 inline void widened_block(const Bf16Block& s) {
     constexpr int rows = registers == 32 ? 8 : 4;
-    for (Index row = 0; row < s.rows; row += rows)
-        for (Index column = 0; column < s.width; column += 2 * lanes) widened_rows<rows>(s, row, column);
+    for (Index row = 0; row < s.rows; row += rows) {
+        Index column = 0;
+        for (; column + 2 * lanes <= s.width; column += 2 * lanes) widened_rows<rows, 2>(s, row, column);
+        if (column < s.width) widened_rows<rows, 1>(s, row, column);  // 16 columns are one register of AVX-512
+    }
 }
 
 }  // namespace detail
