@@ -92,6 +92,14 @@ TEST_CASE("large blocks share memory, do not overlap and are joined again") {
     CHECK(pool.cached() == 0);
     if (!ito::detail::pool_caches) return;
 
+    // A chunk whose first block had to join its reserve is given back as well.
+    void* const small_part = pool.take(1 << 17);
+    pool.give(small_part, 1 << 17);
+    void* const larger = pool.take(1 << 18);
+    pool.give(larger, 1 << 18);
+    ito::release_cached_memory();
+    CHECK(pool.cached() == 0);
+
     // One that was large holds two that are small, side by side, and again the large one when they have come back.
     void* const large = pool.take(1 << 22);
     pool.give(large, 1 << 22);

@@ -74,6 +74,9 @@ TEST_CASE("a quantile is interpolated between neighbours") {
     std::vector<float> none, one{7};
     CHECK(quantile_of(std::span<float>(one), 0.3) == 7);
     CHECK_THROWS_AS(quantile_of(std::span<float>(none), 0.5), ArgumentError);
+    std::vector<float> many((1 << 24) + 4);
+    many.front() = 5;
+    CHECK(quantile_of(std::span<float>(many), 1) == 5);  // whose position no float holds
     CHECK_THROWS_AS(quantile_of(std::span<float>(one), 1.5), ArgumentError);
 }
 

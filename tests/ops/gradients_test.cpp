@@ -236,6 +236,14 @@ TEST_CASE("dropout keeps the mean, has the gradient of its mask, and is off at i
     CHECK((tape.gradient(x)->array() == (*y).array()).all());
 }
 
+TEST_CASE("a tape goes backward once") {
+    Tape<double> tape;
+    const Var<double> x = tape.input(numbers({2}, 1)), y = ops::scale(x, 2.0);
+    tape.backward(y);
+    CHECK_THROWS_AS(tape.backward(y), ArgumentError);
+    CHECK(tape.gradient(x)->array().isApproxToConstant(2));
+}
+
 TEST_CASE("a tape of inputs leaves the parameters out") {
     Parameter<double> w{numbers({5, 3}, 1)};
     Tape<double> tape(Track::inputs);

@@ -7,6 +7,7 @@
 
 #include "gradient_check.hpp"
 #include "ito/denoise/analytic.hpp"
+#include "ito/nn/module.hpp"
 #include "ito/ops/linear.hpp"
 #include "ito/schedule/continuous.hpp"
 #include "ito/schedule/edm.hpp"
@@ -279,6 +280,12 @@ TEST_CASE("a resampled time's weight makes up for its probability") {
     CHECK(resampler.probabilities()[0] == Approx(0.001 / 5 + 0.999 * 7 / 37).epsilon(1e-5));
     CHECK_THROWS_AS(TimeResampler<float>(0), ArgumentError);
     CHECK_THROWS_AS(resampler.update(std::vector<Index>{0, 1}, Tensor<float>::zeros({1})), ShapeError);
+    for (const Index outside : {-1, 5})
+        CHECK_THROWS_AS(resampler.update(std::vector<Index>{outside}, Tensor<float>::zeros({1})), ArgumentError);
+    nn::for_each_parameter(resampler, [](const std::string& name, Parameter<float>& p) {
+        if (name == "seen") p.change()[2] = -3;
+    });
+    CHECK_THROWS_AS(resampler.update(std::vector<Index>{2}, Tensor<float>::zeros({1})), ArgumentError);
 }
 
 TEST_CASE("numbers for times are uniform, stratified, and have the quantiles of their laws") {

@@ -119,6 +119,23 @@ TEST_CASE("a loss that is not a number changes nothing") {
     CHECK(trainer.steps() == 2);
 }
 
+TEST_CASE("an update that leaves a weight that is not finite does not reach the checkpoint") {
+    const test::TempFolder folder;
+    const auto path = folder / "state.safetensors";
+    TrainerOptions wild = options();
+    wild.learning_rate = {1e38};
+    Trainer<Net> trainer(fresh(), wild);
+    trainer.save(path);
+    const auto run = [&] {
+        for (int k = 0; k < 8; ++k) trainer.step(loss);
+    };
+    CHECK_THROWS_AS(run(), NumericError);
+    CHECK_THROWS_AS(trainer.save(path), NumericError);
+    Trainer<Net> again(fresh(), wild);
+    again.load(path);
+    CHECK(same(again.model(), fresh()));
+}
+
 TEST_CASE("a state that does not belong to the run is refused and nothing is lost") {
     const test::TempFolder folder;
     const auto path = folder / "state.safetensors";
@@ -190,6 +207,20 @@ TEST_CASE("options outside their range are refused") {
     CHECK_THROWS_AS(Trainer<Net>(fresh(), bad), ArgumentError);
     bad = options();
     bad.ema_decay = 1;
+    CHECK_THROWS_AS(Trainer<Net>(fresh(), bad), ArgumentError);
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    for (double AdamW::*member : {&AdamW::beta1, &AdamW::beta2, &AdamW::epsilon, &AdamW::weight_decay}) {
+        bad = options();
+        bad.optimizer.*member = nan;
+        CHECK_THROWS_AS(Trainer<Net>(fresh(), bad), ArgumentError);
+    }
+    for (double LearningRate::*member : {&LearningRate::peak, &LearningRate::final}) {
+        bad = options();
+        bad.learning_rate.*member = nan;
+        CHECK_THROWS_AS(Trainer<Net>(fresh(), bad), ArgumentError);
+    }
+    bad = options();
+    bad.clip_norm = -1;
     CHECK_THROWS_AS(Trainer<Net>(fresh(), bad), ArgumentError);
 }
 

@@ -101,6 +101,10 @@ class BlockHeap {
 
     /// A chunk of which nothing is in use, no longer the heap's; none if there is none.
     Block* release_chunk() noexcept {
+        if (reserve_ && !reserve_->before) {
+            chunks_ -= reserve_->bytes;
+            return std::exchange(reserve_, nullptr);
+        }
         for (Block* block = first_; block; block = block->next) {
             if (block->before || (!block->last && block->after() != reserve_)) continue;
             leave(block);
@@ -166,9 +170,13 @@ class MemoryPool {
 
     /// Throws MemoryError for more than the system has left, std::bad_alloc where it gives nothing.
     void* take(std::size_t bytes) {
+        if (!pool_caches) {  // no more than asked for: what lies around it is seen, too
+            look_for_memory(bytes);
+            return from_system(bytes);
+        }
         const Bucket bucket = bucket_of(bytes);
         if (bytes > BlockHeap::smallest) return take_large(bytes, bucket.bytes + sizeof(BlockHeap::Block));
-        if (pool_caches && !keeping_) {
+        if (!keeping_) {
             const std::lock_guard lock(mutex_);
             Small*& first = small_[ThreadPool::sharing() > 1][bucket.index];
             if (Small* block = first) {
@@ -177,21 +185,16 @@ class MemoryPool {
                 return block + 1;
             }
         }
-        for (int other = 1; pool_caches && other < ThreadPool::sharing(); ++other) give(new_small(bucket.bytes), bytes);
+        for (int other = 1; other < ThreadPool::sharing(); ++other) give(new_small(bucket.bytes), bytes);
         return new_small(bucket.bytes);
     }
 
     void give(void* memory, std::size_t bytes) noexcept {
+        if (!pool_caches) return to_system(memory, bytes);
         const Bucket bucket = bucket_of(bytes);
-        if (bytes > BlockHeap::smallest) {
-            const std::lock_guard lock(mutex_);
-            heap_.give(BlockHeap::Block::of(memory));
-            if (!pool_caches) release_chunks();
-            return;
-        }
-        Small* const block = static_cast<Small*>(memory) - 1;
-        if (!pool_caches) return delete_small(block, bucket.bytes);
         const std::lock_guard lock(mutex_);
+        if (bytes > BlockHeap::smallest) return heap_.give(BlockHeap::Block::of(memory));
+        Small* const block = static_cast<Small*>(memory) - 1;
         block->next = std::exchange(small_[block->of_loop][bucket.index], block);
         cached_ += bucket.bytes;
     }
@@ -249,20 +252,26 @@ class MemoryPool {
     /// A block of `whole` bytes with memory for `bytes`. A chunk is as large as all that are there, so that a small program
     /// takes little and a large one rarely asks.
     void* take_large(std::size_t bytes, std::size_t whole) {
-        constexpr std::size_t largest_chunk = std::size_t{1} << 26, worth_a_look = std::size_t{1} << 28;
+        constexpr std::size_t largest_chunk = std::size_t{1} << 26;
         std::size_t chunk = whole;
-        if (pool_caches && !keeping_) {
+        if (!keeping_) {
             const std::lock_guard lock(mutex_);
             if (BlockHeap::Block* block = heap_.take(whole)) return block->memory();
-            chunk = std::max(whole * static_cast<std::size_t>(ThreadPool::sharing()), std::min(heap_.chunks(), largest_chunk));
+            const std::size_t wanted = std::max(heap_.chunks(), whole * static_cast<std::size_t>(ThreadPool::sharing()));
+            chunk = std::max(whole, std::min(wanted, largest_chunk));
         }
-        if (bytes >= worth_a_look && !memory_holds(static_cast<double>(bytes))) {
-            trim();
-            require_memory("a tensor", static_cast<double>(bytes));
-        }
+        look_for_memory(bytes);
         void* const memory = from_system(chunk);
         const std::lock_guard lock(mutex_);
         return heap_.add(memory, chunk, whole)->memory();
+    }
+
+    /// Before more is taken than a system with little left would notice in time.
+    void look_for_memory(std::size_t bytes) {
+        constexpr std::size_t worth_a_look = std::size_t{1} << 28;
+        if (bytes < worth_a_look || memory_holds(static_cast<double>(bytes))) return;
+        trim();
+        require_memory("a tensor", static_cast<double>(bytes));
     }
 
     void release_chunks() noexcept {

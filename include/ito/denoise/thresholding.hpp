@@ -27,7 +27,8 @@ T quantile_of(std::span<T> values, double q) {
     if (values.empty()) throw ArgumentError("a quantile of no values");
     if (!(q >= 0 && q <= 1)) throw ArgumentError("quantile " + std::to_string(q) + " is outside [0, 1]");
     const T position = static_cast<T>(q) * static_cast<T>(values.size() - 1);
-    const auto below = static_cast<std::ptrdiff_t>(std::floor(position));
+    // Beyond 2^24 values a float rounds the position, at the end to one that is not there.
+    const auto below = std::min(static_cast<std::ptrdiff_t>(std::floor(position)), static_cast<std::ptrdiff_t>(values.size()) - 1);
     const auto low = values.begin() + below;
     std::nth_element(values.begin(), low, values.end());
     if (low + 1 == values.end()) return *low;

@@ -106,10 +106,12 @@ class Tape {
     }
 
     /// Gradients of sum(result * seed) with respect to everything tracked. seed has the shape of result; empty means one.
-    /// What a pullback held is released as soon as it ran. Throws ArgumentError if result is not on this tape.
+    /// What a pullback held is released as soon as it ran, so that a tape goes backward once. Throws ArgumentError if result
+    /// is not on this tape, or the tape has gone backward.
     void backward(const Var<T>& result, Tensor<T> seed = {}) {
         if (result.tape_ != this || result.node_ < 0)
             throw ArgumentError("backward from a value that is not recorded on this tape");
+        if (std::exchange(spent_, true)) throw ArgumentError("a tape goes backward once: record again for another gradient");
         add(result, seed.empty() ? Tensor<T>::full(result.shape(), T(1)) : std::move(seed));
         for (std::int32_t i = result.node_; i >= 0; --i) {
             Node& node = nodes_[static_cast<std::size_t>(i)];
@@ -166,6 +168,7 @@ class Tape {
 
     Track track_;
     std::vector<Node> nodes_;
+    bool spent_ = false;
     std::unordered_map<const Parameter<T>*, std::int32_t> parameters_;
     std::optional<std::uint64_t> dropout_seed_;
     std::uint64_t dropout_count_ = 0;

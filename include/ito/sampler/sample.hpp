@@ -39,8 +39,8 @@ class Sampling {
     Tensor<T> x() && { return std::move(x_); }
 
     /// Makes the next step, which may end before the interval does if the sampler chooses its own. Throws ArgumentError
-    /// after the last one, NumericError if the last one leaves numbers that are not finite, and whatever the network and
-    /// the sampler throw; x is then as before the step.
+    /// after the last one, and whatever the network and the sampler throw; x is then as before the step. Throws NumericError
+    /// if the last step, which is made, leaves numbers that are not finite.
     template <DenoiserOf<T> D, NoiseOf<T> Z>
     void step(D& denoise, Z& noise) {
         if (done()) throw ArgumentError("a step after the last of " + std::to_string(steps_.count()));

@@ -62,11 +62,18 @@ class TimeResampler {
         return drawn;
     }
 
-    /// Remembers the losses [N] of these times, unweighted. Throws ShapeError if the numbers differ.
+    /// Remembers the losses [N] of these times, unweighted. Throws ShapeError if the numbers differ, ArgumentError for a
+    /// time that is not there or a memory (out of a damaged file) that counts no losses; nothing is changed then.
     void update(std::span<const Index> times, const Tensor<T>& losses) {
         require_shape("losses of times", {static_cast<Index>(times.size())}, losses.shape());
         Tensor<T>&memory = losses_.change(), &seen = seen_.change();
         const Index history = memory.dim(1);
+        for (const Index t : times) {
+            if (t < 0 || t >= memory.dim(0))
+                throw ArgumentError("time " + std::to_string(t) + " is outside 0 to " + std::to_string(memory.dim(0) - 1));
+            if (!(seen[t] >= 0 && seen[t] < static_cast<T>(2 * history)))
+                throw ArgumentError("a memory of losses that has seen " + std::to_string(seen[t]) + " at time " + std::to_string(t));
+        }
         for (std::size_t k = 0; k < times.size(); ++k) {
             T& count = seen[times[k]];
             memory(times[k], static_cast<Index>(count) % history) = losses[static_cast<Index>(k)];

@@ -54,6 +54,13 @@ class Trainer {
         if (!(options.ema_decay >= 0 && options.ema_decay < 1)) throw ArgumentError("ema_decay must be in [0, 1)");
         if (!(options.learning_rate.peak >= 0) || !std::isfinite(options.learning_rate.peak))
             throw ArgumentError("the learning rate must be a finite number that is not negative");
+        if (!(options.learning_rate.final >= 0) || !std::isfinite(options.learning_rate.final))
+            throw ArgumentError("the last learning rate's share must be a finite number that is not negative");
+        const AdamW& adam = options.optimizer;
+        if (!(adam.beta1 >= 0 && adam.beta1 < 1 && adam.beta2 >= 0 && adam.beta2 < 1))
+            throw ArgumentError("AdamW's betas must be in [0, 1)");
+        if (!(adam.epsilon >= 0) || !std::isfinite(adam.weight_decay) || !(options.clip_norm >= 0))
+            throw ArgumentError("epsilon and clip_norm must not be negative, weight_decay must be finite");
         nn::for_each_parameter(model_, [&](const std::string&, const Parameter<T>& p) {
             mean_.push_back(Tensor<T>::zeros(p.value.shape()));
             square_.push_back(Tensor<T>::zeros(p.value.shape()));
@@ -69,7 +76,8 @@ class Trainer {
 
     /// One update from loss(model, tape, part) -> Var<T> [1], called for part = steps() * accumulate and the next
     /// accumulate - 1 numbers; the loss keys its data and noise by that number. Throws NumericError, with nothing
-    /// changed, if a loss or the gradient is not finite; ShapeError for a loss that is not one number; ArgumentError for a
+    /// changed, if a loss or the gradient is not finite, and with the update made if that leaves a weight that is not (save
+    /// refuses it, so the checkpoint before is kept); ShapeError for a loss that is not one number; ArgumentError for a
     /// loss that does not depend on the module.
     template <class Loss>
     TrainingStep step(Loss&& loss) {
@@ -114,14 +122,16 @@ class Trainer {
                 options_.optimizer.update(p.change(), gradients[k], mean_[k], square_[k], step_, report.learning_rate, scale);
             ++k;
         });
+        require_finite();
         average();
         return report;
     }
 
     /// Writes the whole state, and that of the loss if it has one (a TimeResampler); the file that was there survives any
-    /// failure. Throws FileError.
+    /// failure. Throws FileError, NumericError for a weight that is not finite.
     template <class LossState = NoLossState>
     void save(const std::filesystem::path& path, const LossState& loss = {}) const {
+        require_finite();
         SafeTensorsWriter file;
         std::size_t k = 0;
         nn::for_each_parameter(model_, [&](const std::string& name, const Parameter<T>& p) {
@@ -190,6 +200,13 @@ class Trainer {
     }
 
   private:
+    void require_finite() const {
+        nn::for_each_parameter(model_, [&](const std::string& name, const Parameter<T>& p) {
+            if (!p.value.array().isFinite().all())
+                throw NumericError("after update " + std::to_string(step_) + " '" + name + "' is not finite: is the learning rate too large?");
+        });
+    }
+
     void average() {
         const double n = static_cast<double>(step_);
         const double decay = options_.ema_warmup ? std::min(options_.ema_decay, (1 + n) / (10 + n)) : options_.ema_decay;
