@@ -129,12 +129,9 @@ class Canvas {
     template <class Inside>
     void paint(double left, double top, double right, double bottom, Color color, double alpha, const Inside& inside) {
         if (!std::isfinite(left + top + right + bottom)) return;
-        const auto first = [](double edge, double limit) {
-            return static_cast<Index>(std::floor(std::max(edge - 1, limit)));
-        };
-        const auto last = [](double edge, double limit) {
-            return static_cast<Index>(std::ceil(std::min(edge + 1, limit)));
-        };
+        const auto pixel = [](double edge) { return static_cast<Index>(std::clamp(edge, -1e9, 1e9)); };  // or no Index holds it
+        const auto first = [&](double edge, double limit) { return pixel(std::floor(std::max(edge - 1, limit))); };
+        const auto last = [&](double edge, double limit) { return pixel(std::ceil(std::min(edge + 1, limit))); };
         const Index x0 = std::max<Index>(first(left, clip_[0]), 0), x1 = std::min(last(right, clip_[2]), image_.dim(1));
         const Index y0 = std::max<Index>(first(top, clip_[1]), 0), y1 = std::min(last(bottom, clip_[3]), image_.dim(0));
         for (Index y = y0; y < y1; ++y)
