@@ -72,6 +72,8 @@ TEST_CASE("a folder of IDX files, and one of them") {
     CHECK(open_dataset(folder.path(), Split::test).size() == 1);
     write_text(folder / "train-labels-idx1-ubyte", idx_of({2}, 2));
     CHECK_THAT(refusal([&] { open_dataset(folder.path()); }), ContainsSubstring("3 images and 2 labels"));
+    write_text(folder / "train-labels-idx1-ubyte", idx_of({0}, 0));
+    CHECK_THAT(refusal([&] { open_dataset(folder.path()); }), ContainsSubstring("train-labels-idx1-ubyte"));
 }
 
 TEST_CASE("NumPy files") {
@@ -87,6 +89,8 @@ TEST_CASE("NumPy files") {
     CHECK_FALSE(refusal([&] { open_dataset(folder / "flat.npy"); }).empty());
     write_npy(folder / "floats.npy", Tensor<float>::zeros({3, 4, 5, 3}));
     CHECK_THAT(refusal([&] { open_dataset(folder / "floats.npy"); }), ContainsSubstring("F32"));
+    write_npy(folder / "labels.npy", Tensor<std::int64_t>({0}));
+    CHECK_THAT(refusal([&] { open_dataset(folder.path()); }), ContainsSubstring("labels.npy"));
     write_npy(folder / "labels.npy", counted({3, 1}));
     CHECK_FALSE(refusal([&] { open_dataset(folder.path()); }).empty());
 }

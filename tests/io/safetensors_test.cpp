@@ -111,6 +111,9 @@ TEST_CASE("safetensors: the writer refuses what it cannot store") {
     CHECK_THROWS_AS(writer.add("__metadata__", Tensor<float>::zeros({2})), ArgumentError);
     CHECK_THROWS_AS(writer.add("b", Tensor<float>::zeros({2}), DType::i64), ArgumentError);
     CHECK_THROWS_AS(writer.add("c", Tensor<int>::full({2}, 300), DType::u8), ArgumentError);
+    CHECK_THROWS_WITH(writer.add("d", Tensor<float>::full({2}, 1e5f), DType::f16), ContainsSubstring("'d' does not fit into F16"));
+    CHECK_THROWS_AS(writer.add("e", Tensor<double>::full({2}, 1e300), DType::bf16), ArgumentError);
+    CHECK_NOTHROW(writer.add("f", Tensor<float>::full({2}, -std::numeric_limits<float>::infinity()), DType::f16));
     TempFolder folder;
     CHECK_THROWS_AS(writer.save(folder / "no/such/folder/x"), FileError);
     SafeTensorsWriter unreadable;

@@ -35,8 +35,10 @@ inline bool has_npy_name(std::string name) {
 }
 
 inline Dataset open_idx(const std::filesystem::path& images, const std::optional<std::filesystem::path>& labels) {
-    return make_dataset<FileError>(images.string(), read_idx_images(images),
-                                   labels ? read_idx_labels(*labels) : std::vector<Index>());
+    std::vector<Index> numbers;
+    if (labels) numbers = read_idx_labels(*labels);
+    if (labels && numbers.empty()) throw file_error(*labels, "holds no labels");
+    return make_dataset<FileError>(images.string(), read_idx_images(images), std::move(numbers));
 }
 
 inline Dataset open_npy(const std::filesystem::path& path, const std::optional<std::filesystem::path>& labels) {
@@ -49,6 +51,7 @@ inline Dataset open_npy(const std::filesystem::path& path, const std::optional<s
     if (labels) {
         const auto read = read_npy<Index>(*labels);
         if (read.rank() != 1) throw file_error(*labels, "expected labels [N], got " + read.shape().str());
+        if (read.empty()) throw file_error(*labels, "holds no labels");
         numbers.assign(read.begin(), read.end());
     }
     return make_dataset<FileError>(path.string(), std::move(images), std::move(numbers));

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -170,17 +171,18 @@ Index decode(DType dtype, const std::byte* from, T* to, Index count) {
 }
 
 /// The opposite of decode: count elements as a file stores them, rounded to nearest even where the dtype is
-/// narrower. Returns the position of the first that does not fit (an integer out of range), or count.
+/// narrower. Returns the position of the first that does not fit (an integer out of range, a finite number that half
+/// precision or bfloat16 would make infinite), or count.
 template <class T>
 Index encode(DType dtype, const T* from, std::byte* to, Index count) {
     if (count == 0) return 0;
     const auto as = [&]<class Stored>(Stored) {
         return detail::convert_elements<T, Stored>(from, to, count, detail::convert_number<T, Stored>);
     };
-    const auto as_narrow = [&](auto narrow) {
-        return detail::convert_elements<T, std::uint16_t>(from, to, count, [narrow](T value, std::uint16_t& bits) {
+    const auto as_narrow = [&](std::uint16_t infinity, auto narrow) {
+        return detail::convert_elements<T, std::uint16_t>(from, to, count, [=](T value, std::uint16_t& bits) {
             bits = narrow(static_cast<double>(value));
-            return true;
+            return (bits & 0x7fff) != infinity || std::isinf(static_cast<double>(value));
         });
     };
     switch (dtype) {
@@ -198,9 +200,9 @@ Index encode(DType dtype, const T* from, std::byte* to, Index count) {
         case DType::i16:
             return as(std::int16_t{});
         case DType::f16:
-            return as_narrow([](double value) { return half_from(value); });
+            return as_narrow(0x7c00, [](double value) { return half_from(value); });
         case DType::bf16:
-            return as_narrow([](double value) { return bfloat16_from(value); });
+            return as_narrow(0x7f80, [](double value) { return bfloat16_from(value); });
         case DType::u32:
             return as(std::uint32_t{});
         case DType::i32:
