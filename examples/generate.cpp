@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "generate.hpp"
 
+#include <optional>
 #include <utility>
 #include <variant>
 
+#include "ito/nn/tune.hpp"
 #include "ito/task/class_conditional.hpp"
 
 template class ito::nn::UNet2D<float>;
@@ -32,6 +34,33 @@ void Generate::check(const ito::Model& folder) const {
         throw ito::ArgumentError("--guidance needs a model that was trained with a null class");
     if (folder.unet.config().sample_size.size() != 2) throw ito::ConfigError(model + ": the model does not say its sample_size");
     scheduler(folder).steps(steps);
+}
+
+std::string Generate::tune(ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count) const {
+    if (precision != "fp32") throw ito::ArgumentError("--tune goes with --precision fp32");
+    check(folder);
+    const std::string file = model + "/unet/" + ito::conv_algorithms_file;
+    require_writable(file);
+    const auto& config = folder.unet.config();
+    const ito::Index n = std::min(batch, count);
+    std::vector<ito::Index> classes;
+    if (!labels.empty()) classes.assign(labels.begin(), labels.begin() + n);
+    const ito::ClassConditional<float> ask{folder.unet, classes, guidance, folder.null_class};
+    ito::Tensor<float> x({n, config.sample_size[0], config.sample_size[1], config.in_channels});
+    ito::fill_normal(x, seed);
+    const ito::NoiseLevel level = scheduler(folder).steps(steps).intervals.front().from;
+    std::optional<ProgressBar> bar;
+    const ito::nn::Tuned tuned = ito::nn::tuned(folder.unet, [&] { ask(x, level); }, {}, [&](const ito::Progress& progress) {
+        if (interrupted) throw ito::Cancelled("stopped while timing; nothing is written");
+        if (!bar) bar.emplace("tune", "pass", progress.total);
+        bar->show(progress.done);
+    });
+    folder.unet.set_algorithms(tuned.algorithms);
+    ito::write_conv_algorithms(file, tuned.algorithms);
+    char text[128];
+    std::snprintf(text, sizeof text, ": a step takes %.1f ms by the cost model, %.1f ms by timing%s", 1000 * tuned.cost_model_seconds,
+                  1000 * tuned.timed_seconds, tuned.algorithms.choices().empty() ? ", so that the former stays" : "");
+    return file + text;
 }
 
 ito::Tensor<float> Generate::operator()(const ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count,

@@ -45,6 +45,10 @@ struct Generate {
     /// Throws for options that no run could follow.
     void check(const ito::Model& folder) const;
 
+    /// Chooses the algorithms of the model's convolutions by timing a step of its first batch, and writes them beside its
+    /// weights; one line for the user. Throws Cancelled on Ctrl-C.
+    std::string tune(ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count) const;
+
     /// `count` pictures [N, H, W, C], picture k of class labels[k]; observe(first picture of the batch, seen) after each step.
     /// On Ctrl-C those of the batches that were finished; throws Cancelled if there are none.
     ito::Tensor<float> operator()(const ito::Model& folder, const std::vector<ito::Index>& labels, ito::Index count,

@@ -92,6 +92,12 @@ inline CLI::Validator path_to_write(const std::string& ending = ".png") {
             ""};
 }
 
+/// Throws ArgumentError for a file that path_to_write would refuse.
+inline void require_writable(const std::string& path) {
+    const std::string refusal = path_to_write(std::filesystem::path(path).extension().string())(path);
+    if (!refusal.empty()) throw ito::ArgumentError(refusal);
+}
+
 /// For a seed: CLI11's own message for a negative one names the largest number there is.
 inline CLI::Validator not_negative() {
     return {[](const std::string& text) { return text.rfind('-', 0) == 0 ? text + " is negative" : std::string(); }, ""};

@@ -21,6 +21,7 @@ struct Settings {
     program::Generate generate;
     Index count = 100, wanted_class = -1, scale = 2;
     int threads = 0;
+    bool tune = false;
     std::string out = "samples.png", strip, npy;
 };
 
@@ -33,13 +34,14 @@ int sample_pictures(const Settings& s) {
     if (!s.strip.empty() && fs::weakly_canonical(fs::absolute(s.strip)) == fs::weakly_canonical(fs::absolute(s.out)))
         throw ArgumentError("--out and --strip are the same file, " + s.out);
 
-    const Model model = program::open_model(s.generate.model);
+    Model model = program::open_model(s.generate.model);
     const std::vector<Index> labels = program::labels_for(model, s.count, s.wanted_class);
     s.generate.check(model);
     const auto size = model.unet.config().sample_size;
     const double numbers = 1.1 * static_cast<double>(s.count * size[0] * size[1] * model.unet.config().in_channels);
     if (numbers * static_cast<double>(s.scale * s.scale) > 1e9)
         throw ArgumentError("--scale " + std::to_string(s.scale) + " makes a picture of more than 1e9 numbers: less, or a smaller --count");
+    if (s.tune) std::printf("%s\n", s.generate.tune(model, labels, s.count).c_str());
     constexpr Index strip_rows = 8;
     std::vector<Tensor<float>> strip;
     program::ProgressBar bar("sample", "step", (s.count + s.generate.batch - 1) / std::max<Index>(1, s.generate.batch) * s.generate.steps);
@@ -77,6 +79,10 @@ int main(int argc, char** argv) {
     app.add_option("--count", s.count, "Pictures")->capture_default_str();
     app.add_option("--class", s.wanted_class, "Class of all pictures (-1: one class after the other)")->capture_default_str();
     app.add_option("--threads", s.threads, "Threads (0: all)")->capture_default_str();
+    app.add_flag("--tune", s.tune,
+                 "First choose the algorithm of each convolution by timing, for this batch and these threads (some hundred steps), "
+                 "and keep it as unet/ito_algorithms.json in the model folder, where it serves every later run on processors "
+                 "with registers of this width");
     app.add_option("--out", s.out, "PNG with all pictures")->check(program::path_to_write())->capture_default_str();
     app.add_option("--scale", s.scale, "Pixels of the PNG for one of a picture")->capture_default_str();
     app.add_option("--strip", s.strip, "PNG with the way from noise to the first pictures, step by step")->check(program::path_to_write());

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Times a network on this machine and says how near it comes to what the machine can do.
 #include <iostream>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
 #include "allocations.hpp"
 #include "ito/core/profile.hpp"
+#include "ito/io/conv_algorithms_file.hpp"
 #include "ito/simd/precision.hpp"
 #include "measure.hpp"
 #include "program.hpp"
@@ -20,7 +22,7 @@ struct Options : bench::Settings {
     int threads = 0;
     double seconds = 2;
     Index least = 3;
-    bool as_json = false, profile = false, serve = false;
+    bool as_json = false, profile = false, serve = false, tune = false;
     std::string save, png;
 };
 
@@ -29,6 +31,7 @@ struct Prepared {
     std::unique_ptr<bench::Work> work;
     double before_load_mb = 0, load_ms = 0, first_ms = 0;
     double flops = 0;  // in one run, see direct_flops
+    std::optional<ito::nn::Tuned> tuned;
 };
 
 /// Operations of the direct algorithms that layers with weights stand for, two a multiply-add, as usually counted for
@@ -44,6 +47,13 @@ Prepared prepare(const Options& o) {
     Prepared p;
     p.before_load_mb = bench::resident_mb("VmRSS");
     p.load_ms = bench::milliseconds([&] { p.work = bench::make_work(o); });
+    if (o.tune) {
+        std::optional<program::ProgressBar> bar;
+        p.tuned = p.work->tune([&](const ito::Progress& progress) {
+            if (!bar) bar.emplace("tune", "pass", progress.total);
+            bar->show(progress.done);
+        });
+    }
     if (!o.save.empty()) p.work->save(o.save);
     ito::Profile profile;
     const ito::Profile::Scope scope(profile);
@@ -64,6 +74,10 @@ json known(const Options& o, const Prepared& p, const ito::ThreadPool& pool) {
               {"before_load_mb", p.before_load_mb},
               {"load_ms", p.load_ms},
               {"first_ms", p.first_ms}};
+    if (p.tuned)
+        j["tuned"] = {{"cost_model_ms", 1000 * p.tuned->cost_model_seconds},
+                      {"timed_ms", 1000 * p.tuned->timed_seconds},
+                      {"layers", p.tuned->algorithms.choices().size()}};
     if (o.what == "sample") j["steps"] = o.steps;
     if (o.what == "attention") j["tokens"] = o.tokens;
     return j;
@@ -168,6 +182,9 @@ int run(const Options& o) {
         std::printf("{\"threads\": %d, \"peak_gflops\": %.1f}\n", pool.threads(), bench::peak_gflops(o.seconds));
         return 0;
     }
+    if (o.tune && (o.precision != "fp32" || (o.what != "forward" && o.what != "sample") || !o.png.empty()))
+        throw ito::ArgumentError("--tune goes with --what forward and sample in fp32, and without --png");
+    if (o.tune && o.model != "demo" && o.model != "cifar10") program::require_writable(o.model + "/unet/" + ito::conv_algorithms_file);
     if (!o.png.empty()) {
         const auto work = bench::make_work(o);
         work->run();
@@ -190,6 +207,9 @@ int run(const Options& o) {
                 o.model.c_str(), o.what.c_str(), static_cast<long long>(o.batch), o.precision.c_str(), pool.threads(), j["best_ms"].get<double>(),
                 j["median_ms"].get<double>(), j["gflops"].get<double>(), j["percent_of_peak"].get<double>(), j["peak_gflops"].get<double>(),
                 j["peak_rss_mb"].get<double>(), j["allocations_per_step"].get<double>());
+    if (prepared.tuned)
+        std::printf("algorithms: best %.2f ms by the cost model, %.2f ms by timing%s\n", 1000 * prepared.tuned->cost_model_seconds,
+                    1000 * prepared.tuned->timed_seconds, prepared.tuned->algorithms.choices().empty() ? ", so that the former stays" : "");
     if (o.profile) print_table(j["profile"]);
     return 0;
 }
@@ -213,6 +233,7 @@ int main(int argc, char** argv) {
     app.add_option("--repeats", o.least, "Repeats at least")->capture_default_str();
     app.add_flag("--json", o.as_json, "One JSON object");
     app.add_flag("--profile", o.profile, "The time of every operation");
+    app.add_flag("--tune", o.tune, "First choose each layer's algorithm by timing, for this batch and these threads; kept as unet/ito_algorithms.json in a model folder");
     app.add_option("--save", o.save, "Folder for what goes in and comes out, for comparison");
     app.add_option("--png", o.png, "Only draw the samples into this file, as a program would");
     app.add_flag("--serve", o.serve, "Answer lines from stdin: time SECONDS, peak, report");

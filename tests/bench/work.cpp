@@ -51,9 +51,11 @@ ito::nn::UNet2DConfig cifar10_config() {
     return config;
 }
 
+bool in_a_folder(const std::string& model) { return model != "demo" && model != "cifar10"; }
+
 /// `demo` and `cifar10` with the weights of a fixed seed, or a model folder.
 ito::Model open_model(const std::string& name) {
-    if (name != "demo" && name != "cifar10") return ito::load_model(name);
+    if (in_a_folder(name)) return ito::load_model(name);
     ito::Model model{ito::nn::UNet2D<float>(name == "demo" ? demo_config() : cifar10_config()), ito::SchedulerConfig({.class_name = "DDIMScheduler"}), {}, -1};
     ito::nn::initialize(model.unet, 1);
     return model;
@@ -97,14 +99,25 @@ void save_inputs(const std::filesystem::path& folder, const ito::nn::UNet2D<floa
     if (!labels.empty()) save_list(folder / "labels.npy", labels);
 }
 
+ito::nn::Tuned tune_network(ito::nn::UNet2D<float>& unet, const std::string& model, const std::function<void()>& pass,
+                            const std::function<void(const ito::Progress&)>& observe) {
+    const ito::nn::Tuned tuned = ito::nn::tuned(unet, pass, {}, observe);
+    unet.set_algorithms(tuned.algorithms);
+    if (in_a_folder(model)) ito::write_conv_algorithms(std::filesystem::path(model) / "unet" / ito::conv_algorithms_file, tuned.algorithms);
+    return tuned;
+}
+
 class Forward : public Work {
   public:
     Forward(ito::Model model, const Settings& s)
-        : model_(std::move(model)), x_(random_tensor(input_shape(model_.unet.config(), s), 2)),
+        : model_(std::move(model)), name_(s.model), x_(random_tensor(input_shape(model_.unet.config(), s), 2)),
           times_(input_times(s.batch)), labels_(input_labels(model_, s.batch)) {}
 
     void run() override { y_ = model_.unet(x_, times_, labels_); }
     Index parameters() const override { return ito::nn::count_parameters(model_.unet); }
+    ito::nn::Tuned tune(const std::function<void(const ito::Progress&)>& observe) override {
+        return tune_network(model_.unet, name_, [&] { run(); }, observe);
+    }
 
     void save(const std::filesystem::path& folder) override {
         run();
@@ -115,6 +128,7 @@ class Forward : public Work {
 
   private:
     ito::Model model_;
+    std::string name_;
     Var<float> x_, y_;
     std::vector<float> times_;
     std::vector<Index> labels_;
@@ -165,7 +179,7 @@ class Train : public Work {
 class Sample : public Work {
   public:
     Sample(ito::Model model, const Settings& s)
-        : model_(std::move(model)), shape_(input_shape(model_.unet.config(), s)), labels_(input_labels(model_, s.batch)),
+        : model_(std::move(model)), name_(s.model), shape_(input_shape(model_.unet.config(), s)), labels_(input_labels(model_, s.batch)),
           count_(s.steps) {}
 
     void run() override {
@@ -175,6 +189,11 @@ class Sample : public Work {
     }
     Index steps() const override { return count_; }
     Index parameters() const override { return ito::nn::count_parameters(model_.unet); }
+    ito::nn::Tuned tune(const std::function<void(const ito::Progress&)>& observe) override {
+        const Tensor<float> x = random_tensor(shape_, 2);
+        const std::vector<float> times = input_times(shape_[0]);
+        return tune_network(model_.unet, name_, [&] { model_.unet(x, times, labels_); }, observe);
+    }
     void write_picture(const std::filesystem::path& path) const override { ito::write_png(path, ito::image_grid(y_)); }
 
     void save(const std::filesystem::path& folder) override {
@@ -189,6 +208,7 @@ class Sample : public Work {
 
   private:
     ito::Model model_;
+    std::string name_;
     Shape shape_;
     std::vector<Index> labels_;
     Index count_;
@@ -217,6 +237,10 @@ class Attention : public Work {
 };
 
 }  // namespace
+
+ito::nn::Tuned Work::tune(const std::function<void(const ito::Progress&)>&) {
+    throw ito::ArgumentError("--tune goes with --what forward and sample");
+}
 
 void Work::write_picture(const std::filesystem::path&) const { throw ito::ArgumentError("--png goes with --what sample"); }
 

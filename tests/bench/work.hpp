@@ -3,10 +3,13 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "ito/core/progress.hpp"
 #include "ito/core/shape.hpp"
+#include "ito/nn/tune.hpp"
 
 namespace bench {
 
@@ -28,6 +31,8 @@ class Work {
     /// Does the work once from its beginning and writes what went in and what came out, as .npy and a model folder, so
     /// that other programs can do the same and compare.
     virtual void save(const std::filesystem::path& folder) = 0;
+    /// Chooses the network's algorithms by timing and writes them beside the weights of a model folder.
+    virtual ito::nn::Tuned tune(const std::function<void(const ito::Progress&)>& observe);
     /// Writes the pictures that a sampling run made.
     virtual void write_picture(const std::filesystem::path& path) const;
 };

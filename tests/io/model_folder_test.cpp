@@ -172,6 +172,92 @@ TEST_CASE("a damaged model folder is refused with the file and the reason") {
     }
 }
 
+TEST_CASE("algorithms beside the weights are used if they were timed with such registers") {
+    TempFolder folder;
+    const auto root = folder / "model", path = root / "unet" / conv_algorithms_file;
+    save_model(root, labelled_unet(), small_scheduler());
+    CHECK(load_model(root).unet.algorithms() == ConvAlgorithms());
+    ConvAlgorithms algorithms;
+    write_conv_algorithms(path, algorithms);
+    CHECK(read_conv_algorithms(path) == algorithms);
+    algorithms.choose({8, 8, 1, 8}, ConvAlgorithm::direct);
+    algorithms.choose({8, 8, 8, 8}, ConvAlgorithm::winograd4);
+    algorithms.choose({4, 2, 16, 8}, ConvAlgorithm::winograd2);
+    write_conv_algorithms(path, algorithms);
+    CHECK(read_conv_algorithms(path) == algorithms);
+    CHECK(load_model(root).unet.algorithms() == algorithms);
+    CHECK(read_json(path).at("threads") == ThreadPool::current().threads());
+
+    auto json = read_json(path);
+    json["lanes"] = 2 * json["lanes"].get<int>();
+    write_json(path, json);
+    CHECK(load_model(root).unet.algorithms() == ConvAlgorithms());
+}
+
+TEST_CASE("a damaged file of algorithms is refused with its name and the reason, on one line") {
+    TempFolder folder;
+    const auto root = folder / "model", path = root / "unet" / conv_algorithms_file;
+    save_model(root, labelled_unet(), small_scheduler());
+    ConvAlgorithms algorithms;
+    algorithms.choose({8, 8, 1, 8}, ConvAlgorithm::direct);
+    algorithms.choose({8, 8, 8, 8}, ConvAlgorithm::winograd4);
+    write_conv_algorithms(path, algorithms);
+    const std::string whole = read_text(path);
+    const auto json = nlohmann::json::parse(whole);
+    const auto refused = [&](const std::string& why) {
+        const std::string text = refusal<FileError>(root);
+        CHECK_THAT(text, ContainsSubstring(conv_algorithms_file));
+        CHECK_THAT(text, ContainsSubstring(why));
+        CHECK(text.find_first_of("\n\x1b") == std::string::npos);
+    };
+    for (std::size_t length = 0; length + 3 < whole.size(); ++length) {
+        write_text(path, whole.substr(0, length));
+        refused("not valid JSON");
+    }
+    write_text(path, std::string(1'000'000, '['));
+    refused("nested");
+    for (const char* text : {"[]", "7", "null", "\"a\\nb\""}) {
+        write_text(path, text);
+        refused("not a JSON object");
+    }
+    const auto with = [&](const std::string& pointer, const nlohmann::json& value, const std::string& why) {
+        CAPTURE(pointer, value);
+        auto changed = json;
+        changed[nlohmann::json::json_pointer(pointer)] = value;
+        write_json(path, changed);
+        refused(why);
+    };
+    for (const nlohmann::json& value : {nlohmann::json("16"), nlohmann::json(0), nlohmann::json(-1), nlohmann::json(16.5), nlohmann::json(1e300),
+                                        nlohmann::json(18446744073709551615u), nlohmann::json(), nlohmann::json::array({1})})
+        for (const char* key : {"lanes", "threads", "layers/0/height", "layers/0/width", "layers/1/in", "layers/1/out"})
+            with(std::string("/") + key, value, "must be a number from 1 to 2^24");
+    for (const nlohmann::json& value : {nlohmann::json("bf16"), nlohmann::json("win\nograd4"), nlohmann::json(4), nlohmann::json()})
+        with("/layers/1/algorithm", value, "must be direct, winograd2 or winograd4");
+    with("/layers", "all", "'layers' must be a list");
+    with("/layers", nlohmann::json::array({7}), "a layer has height");
+    with("/layers/1/dept\nh", 3, "a layer has height");
+    with("/layers/1", json["layers"][0], "already");
+    with("/layers", nlohmann::json(nlohmann::json::array_t(4097, json["layers"][0])), "at most 4096");
+    with("/op\ntion", 1, "does not know");
+    for (const char* key : {"lanes", "threads", "layers"}) {
+        auto changed = json;
+        changed.erase(key);
+        write_json(path, changed);
+        refused(key);
+    }
+    Bits bits;
+    for (int i = 0; i < 1000; ++i) {  // whatever it says, it is read or refused
+        std::string text = whole;
+        for (std::size_t k = 0; k <= bits.below(3); ++k) text[bits.below(text.size())] = static_cast<char>(bits());
+        write_text(path, text);
+        const std::string why = refusal<FileError>(root);
+        if (!why.empty()) CHECK_THAT(why, ContainsSubstring(conv_algorithms_file));
+    }
+    std::filesystem::remove(path);
+    std::filesystem::create_directory(path);
+    refused("");
+}
+
 TEST_CASE("a model that cannot be saved says so") {
     TempFolder folder;
     write_text(folder / "file", "in the way");

@@ -50,6 +50,18 @@ works "examples/run.sh -h" env ITO_SAMPLE="$bin/sample" bash "$here/../../exampl
 grep -q "The pictures are in" out && bad "examples/run.sh -h draws nothing" || ok "examples/run.sh -h draws nothing"
 works "sample --help" "$bin/sample" --help
 grep -q Example out && ok "--help has an example" || bad "--help has an example"
+cp -r "$model" tuned
+algorithms=tuned/unet/ito_algorithms.json
+works "sample --tune" "$bin/sample" --model tuned --count 2 --steps 2 --tune --threads 2 --out tuned.png --npy tuned.npy
+grep -q "$algorithms: a step takes .* ms by the cost model, .* ms by timing" out && ok "--tune says what it found" || bad "--tune says what it found"
+grep -q '"lanes"' $algorithms && ok "--tune keeps what it found" || bad "--tune keeps what it found"
+works "sample with the algorithms that were kept" "$bin/sample" --model tuned --count 2 --steps 2 --batch 1 --threads 1 --out again.png --npy again.npy
+same tuned.npy again.npy "pictures with kept algorithms do not depend on the batch or the threads"
+sed -i 's/"lanes"/"lines"/' $algorithms
+refused "a damaged file of algorithms" $algorithms "$bin/sample" --model tuned --count 1 --steps 1
+rm $algorithms
+refused "timing what has no choice" "--tune" "$bin/sample" --model tuned --tune --precision exact
+[ ! -e $algorithms ] && ok "a refused --tune writes nothing" || bad "a refused --tune writes nothing"
 works "minimal" "$bin/minimal" "$model"
 is_png minimal.png
 works "one_model_every_sampler" "$bin/one_model_every_sampler" --quick --model "$model" --out samplers.png

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ito/io/conv_algorithms_file.hpp"
 #include "ito/io/json_file.hpp"
 #include "ito/io/parameters.hpp"
 #include "ito/io/scheduler_config.hpp"
@@ -58,7 +59,8 @@ inline void require_sizes(const nn::UNet2DConfig& config, const SafeTensors& wei
 
 }  // namespace detail
 
-/// A UNet2D from a folder with config.json and diffusion_pytorch_model.safetensors (or its .fp16 variant).
+/// A UNet2D from a folder with config.json and diffusion_pytorch_model.safetensors (or its .fp16 variant); the algorithms of
+/// its convolutions from ito_algorithms.json if that is there.
 /// Throws FileError, ConfigError or ShapeError with the file's name.
 inline nn::UNet2D<float> load_unet2d(const std::filesystem::path& folder) {
     const auto config_path = folder / "config.json";
@@ -71,6 +73,8 @@ inline nn::UNet2D<float> load_unet2d(const std::filesystem::path& folder) {
         detail::require_sizes(config, file);
         nn::UNet2D<float> unet(config);
         load_parameters(unet, file);
+        if (const auto algorithms = folder / conv_algorithms_file; std::filesystem::exists(algorithms))
+            unet.set_algorithms(read_conv_algorithms(algorithms));
         return unet;
     } catch (const ConfigError& error) {
         const std::string text = error.what();

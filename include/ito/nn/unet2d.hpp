@@ -5,12 +5,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "ito/core/random.hpp"
 #include "ito/nn/skip_blocks.hpp"
 #include "ito/nn/unet2d_config.hpp"
+#include "ito/simd/precision.hpp"
 
 namespace ito::nn {
 
@@ -26,6 +28,11 @@ class UNet2D {
     explicit UNet2D(const UNet2DConfig& config);
 
     const UNet2DConfig& config() const { return config_; }
+
+    /// What its convolutions are computed by where no PrecisionScope around the call names algorithms; empty at first: the
+    /// cost model chooses. See tuned.
+    const ConvAlgorithms& algorithms() const { return algorithms_; }
+    void set_algorithms(ConvAlgorithms algorithms) { algorithms_ = std::move(algorithms); }
 
     /// x [N, H, W, in_channels], times [N], labels [N] where the network has classes, else none -> [N, H, W, out_channels].
     /// H and W must be multiples of 2^(levels - 1). Recorded on the tape of x if it has one.
@@ -69,6 +76,7 @@ class UNet2D {
     Var<T> forward(const Var<T>& x, std::span<const T> times, const Var<T>& class_embedding) const;
 
     UNet2DConfig config_;
+    ConvAlgorithms algorithms_;
     std::optional<Embedding<T>> time_table_;
     std::optional<TimeFrequencies> time_frequencies_;
     TimestepEmbedding<T> time_embedding_;
@@ -280,6 +288,7 @@ Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T
     const double bytes = bytes_needed(x), reusable = static_cast<double>(cached_memory());
     // Asked first because the text for the error would be a heap allocation in every step.
     if (!memory_holds(bytes, reusable)) require_memory("UNet2D: a batch of " + x.shape().str(), bytes, reusable);
+    const PrecisionScope own(PrecisionScope::algorithms() ? nullptr : &algorithms_);
     // Every residual block starts by activating the embedding; once is enough.
     Var<T> time = time_embedding_(project_times(times, x.tape()));
     if (class_embedding) time = ops::add(time, class_embedding);

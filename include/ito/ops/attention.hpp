@@ -29,7 +29,7 @@ Var<T> attention(const Var<T>& q, const Var<T>& k, const Var<T>& v, Index heads)
     const Profile::Timer timer("attention", q.shape(), k.shape(), multiply_adds);
     Tape<T>* tape = common_tape(q, k, v);
     Tensor<T> y(q.shape().with(-1, value_width));
-    detail::attend<T>(shape, q->data(), k->data(), v->data(), y.data(), PrecisionScope::of_operation(tape));
+    detail::attend<T>(shape, q->data(), k->data(), v->data(), y.data(), PrecisionScope::of_operation(tape).precision);
     if (!tape) return Var<T>(std::move(y));
 
     auto pullback = [=](Tensor<T>& dy) {

@@ -51,9 +51,9 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     Tensor<T> y({n, out_h, out_w, out});
     if (per_sample) require_shape("conv2d: addend per sample", {n, out}, per_sample.shape());
     if (residual) require_shape("conv2d: residual", y.shape(), residual.shape());
-    const Precision precision = PrecisionScope::of_operation(tape);
+    const Arithmetic how_to = PrecisionScope::of_operation(tape);
     auto data = [](const Var<T>& v) { return v ? v->data() : nullptr; };
-    detail::convolve<T>(conv, x->data(), weight, false, {data(b), data(per_sample), data(residual)}, y.data(), precision);
+    detail::convolve<T>(conv, x->data(), weight, false, {data(b), data(per_sample), data(residual)}, y.data(), how_to);
 
     auto pullback = [=, &weight](Tensor<T>& dy) {
         const Profile::Timer timer("conv2d backward", x.shape(), w.shape(), multiply_adds * (x.tracked() + w.tracked()));
@@ -63,10 +63,10 @@ Var<T> conv2d(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
                                          height,    width,     kernel[0], kernel[1],
                                          kernel[0] - 1 - pad.top, kernel[1] - 1 - pad.left, 1, how.stride};
             Tensor<T> dx(x.shape());
-            detail::convolve<T>(back, g.data(), weight, true, {}, dx.data(), precision);
+            detail::convolve<T>(back, g.data(), weight, true, {}, dx.data(), how_to);
             tape->add(x, std::move(dx));
         }
-        if (w.tracked()) tape->add(w, detail::weight_gradient<T>(conv, x->data(), g, kernel, precision));
+        if (w.tracked()) tape->add(w, detail::weight_gradient<T>(conv, x->data(), g, kernel, how_to));
         if (b && b.tracked()) tape->add(b, detail::column_sums<T>(g.matrix()));
         if (per_sample && per_sample.tracked()) {
             Tensor<T> sums({n, out});

@@ -10,8 +10,6 @@
 // Which kernel computes a convolution: the one place where that is chosen.
 namespace ito::ops::detail {
 
-enum class ConvAlgorithm { direct, winograd2, winograd4, bf16 };
-
 /// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for seeing inputs
 /// and results at the points, and reads 4 or 1.8 times the weights.
 struct ConvCost {
@@ -36,14 +34,16 @@ struct ConvCost {
     double weights(double depth) const { return depth * vectors * simd::lanes * 4 / 8.6; }
 };
 
-/// The cheapest algorithm for an image. It does not depend on the number of images or threads, so that a sample has the
-/// same bits in any batch; the price is paid by small images with many channels, where a batch would rather read more
-/// weights than one image does (4x4 pixels and 256 channels on AVX2: a sixth of the layer's time at batch 8).
-inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision precision) {
+/// The algorithm that a table names, else the cheapest for an image. It does not depend on the number of images or threads,
+/// so that a sample has the same bits in any batch; the price is paid by small images with many channels, where a batch would
+/// rather read more weights than one image does (4x4 pixels and 256 channels on AVX2: a sixth of the layer's time at batch 8).
+inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, const Arithmetic& how) {
     // A tile of fewer channels would be mostly zeros; the first layer of a network stays as exact as it is.
-    if (precision == Precision::bf16 && s.channels >= 16 && s.dilation == 1) return ConvAlgorithm::bf16;
+    if (how.precision == Precision::bf16 && s.channels >= 16 && s.dilation == 1) return ConvAlgorithm::bf16;
     const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.step == 1 && s.dilation == 1;
-    if (!fits || precision != Precision::fast) return ConvAlgorithm::direct;
+    if (!fits || how.precision != Precision::fast) return ConvAlgorithm::direct;
+    if (how.algorithms)
+        if (const auto named = how.algorithms->of({s.height, s.width, s.channels, out})) return *named;
     const ConvCost cost{s, static_cast<double>((out + simd::lanes - 1) / simd::lanes)};
     const double direct = cost.direct(), two = cost.winograd(2, 50), four = cost.winograd(4, 120);
     if (direct <= std::min(two, four)) return ConvAlgorithm::direct;
@@ -54,11 +54,11 @@ inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, Precision p
 /// transpose, which reads O channels and makes I.
 template <class T>
 void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool transposed, const Addends<T>& addends, T* y,
-              Precision precision) {
+              const Arithmetic& how) {
     const Index in = weight.value.dim(2), out = weight.value.dim(3), made = transposed ? in : out;
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::kernel(weight.value.data(), s.taps(), in, out);
-        switch (choose_algorithm(s, made, precision)) {
+        switch (choose_algorithm(s, made, how)) {
             case ConvAlgorithm::winograd2:
                 return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<2>>(weight, view, transposed), y, addends);
             case ConvAlgorithm::winograd4:
@@ -79,10 +79,10 @@ void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool t
 
 /// Gradient of the weight [kh, kw, I, O] from x and dy [.., O].
 template <class T>
-Tensor<T> weight_gradient(const ConvShape& s, const T* x, const Tensor<T>& dy, const Shape& shape, Precision precision) {
+Tensor<T> weight_gradient(const ConvShape& s, const T* x, const Tensor<T>& dy, const Shape& shape, const Arithmetic& how) {
     const MatrixMap<const T> g = dy.matrix();
     if constexpr (has_kernels<T>) {
-        if (choose_algorithm(s, g.cols(), precision) != ConvAlgorithm::direct) {
+        if (choose_algorithm(s, g.cols(), how) != ConvAlgorithm::direct) {
             Tensor<T> gradient(shape);
             if (s.out_height > 2 || s.out_width > 2) simd::winograd_weight_gradient<4>(s, x, g.data(), g.cols(), gradient.data());
             else simd::winograd_weight_gradient<2>(s, x, g.data(), g.cols(), gradient.data());

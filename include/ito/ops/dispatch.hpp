@@ -12,16 +12,19 @@
 
 namespace ito::ops::detail {
 
+/// Floats in a register of the kernels that operations use.
+inline int kernel_lanes() { return dispatched_kernels().lanes; }
+
 template <>
 inline void convolve<float>(const ConvShape& s, const float* x, const Parameter<float>& weight, bool transposed,
-                            const Addends<float>& addends, float* y, Precision precision) {
-    dispatched_kernels().convolve(s, x, weight, transposed, addends, y, precision);
+                            const Addends<float>& addends, float* y, const Arithmetic& how) {
+    dispatched_kernels().convolve(s, x, weight, transposed, addends, y, how);
 }
 
 template <>
 inline Tensor<float> weight_gradient<float>(const ConvShape& s, const float* x, const Tensor<float>& dy, const Shape& shape,
-                                            Precision precision) {
-    return dispatched_kernels().weight_gradient(s, x, dy, shape, precision);
+                                            const Arithmetic& how) {
+    return dispatched_kernels().weight_gradient(s, x, dy, shape, how);
 }
 
 template <>
@@ -106,4 +109,12 @@ inline void affine_gradient_rows<float>(const float* x, Index rows, Index channe
 }
 
 }  // namespace ito::simd
+#else
+#include "ito/simd/lanes.hpp"
+
+namespace ito::ops::detail {
+
+inline int kernel_lanes() { return simd::lanes; }
+
+}  // namespace ito::ops::detail
 #endif

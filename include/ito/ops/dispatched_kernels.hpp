@@ -22,9 +22,9 @@ struct DispatchedKernels {
     const char* name;  // Highway's, such as "AVX2"
     int lanes;
     void (*convolve)(const simd::ConvShape& shape, const float* x, const Parameter<float>& weight, bool transposed,
-                     const simd::Addends<float>& addends, float* y, Precision precision);
+                     const simd::Addends<float>& addends, float* y, const Arithmetic& how);
     Tensor<float> (*weight_gradient)(const simd::ConvShape& shape, const float* x, const Tensor<float>& dy, const Shape& kernel,
-                                     Precision precision);
+                                     const Arithmetic& how);
     void (*product)(const MatrixMap<const float>& x, const Parameter<float>& weight, bool transposed,
                     const simd::Addends<float>& addends, MatrixMap<float> y, Precision precision);
     Tensor<float> (*transposed_product)(const MatrixMap<const float>& a, const MatrixMap<const float>& b, const Shape& shape);

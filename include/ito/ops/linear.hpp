@@ -22,7 +22,7 @@ Var<T> linear(const Var<T>& x, const Parameter<T>& weight, const Parameter<T>* b
     Tape<T>* tape = common_tape(x, residual);
     const Var<T> w = use(tape, weight), b = bias ? use(tape, *bias) : Var<T>();
 
-    const Precision precision = PrecisionScope::of_operation(tape);
+    const Precision precision = PrecisionScope::of_operation(tape).precision;
     Tensor<T> y(x.shape().with(-1, out));
     if (residual) require_shape("linear: residual", y.shape(), residual.shape());
     detail::product<T>(x->matrix(), weight, false, {b ? b->data() : nullptr, nullptr, residual ? residual->data() : nullptr}, y.matrix(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "ito/simd/conv_algorithms.hpp"
+
 namespace ito {
 
 /// How operations on float multiply. Those on double always do in double.
@@ -13,23 +15,46 @@ enum class Precision {
     bf16,
 };
 
+/// What an operation needs to know to choose its kernel.
+struct Arithmetic {
+    constexpr Arithmetic(Precision precision = Precision::fast, const ConvAlgorithms* algorithms = nullptr)
+        : precision(precision), algorithms(algorithms) {}
+
+    Precision precision;
+    const ConvAlgorithms* algorithms;  ///< of Precision::fast; null: the cost model chooses
+};
+
 /// While it lives, operations of this thread use the given precision; without any, Precision::fast. Gradients use that of
 /// their operation.
 class PrecisionScope {
   public:
-    explicit PrecisionScope(Precision precision) : previous_(current_) { current_ = precision; }
+    explicit PrecisionScope(Precision precision) : previous_(current_) { current_.precision = precision; }
+
+    /// The precision stays; where it is fast, convolutions whose gradients are not recorded get these algorithms. The table
+    /// must outlive the scope; null: that of the scope around it, if any.
+    explicit PrecisionScope(const ConvAlgorithms* algorithms) : previous_(current_) {
+        if (algorithms) current_.algorithms = algorithms;
+    }
+
     ~PrecisionScope() { current_ = previous_; }
     PrecisionScope(const PrecisionScope&) = delete;
     PrecisionScope& operator=(const PrecisionScope&) = delete;
 
-    static Precision current() { return current_; }
+    static Precision current() { return current_.precision; }
 
-    /// That of an operation, which may be one whose gradients are recorded.
-    static Precision of_operation(bool recorded) { return recorded && current_ == Precision::bf16 ? Precision::fast : current_; }
+    /// Null where no scope names any.
+    static const ConvAlgorithms* algorithms() { return current_.algorithms; }
+
+    /// Those of an operation, which may be one whose gradients are recorded: what was timed or is meant for inference is not
+    /// for it, so that a training run does not depend on a table.
+    static Arithmetic of_operation(bool recorded) {
+        if (!recorded) return current_;
+        return current_.precision == Precision::bf16 ? Precision::fast : current_.precision;
+    }
 
   private:
-    static inline thread_local Precision current_ = Precision::fast;
-    Precision previous_;
+    static inline thread_local Arithmetic current_;
+    Arithmetic previous_;
 };
 
 }  // namespace ito
