@@ -79,7 +79,11 @@ TEST_CASE("a table of algorithms chooses for its layers, in whatever batch, and 
 }
 
 TEST_CASE("every algorithm gives a convolution, with the same bits in any batch and with any threads, two threads with two tables at once") {
-    for (const auto& [side, in, out] : {std::array<Index, 3>{32, 16, 32}, {16, 32, 16}, {8, 64, 48}, {7, 20, 12}, {4, 128, 64}, {2, 32, 32}, {1, 16, 16}}) {
+    struct Case {
+        Index side, in, out;
+    };
+    for (const Case& layer : {Case{32, 16, 32}, {16, 32, 16}, {8, 64, 48}, {7, 20, 12}, {4, 128, 64}, {2, 32, 32}, {1, 16, 16}}) {
+        const Index side = layer.side, in = layer.in, out = layer.out;
         CAPTURE(side, in, out);
         const Tensor<float> x = random_floats({5, side, side, in}, 1);
         Tensor<float> third({1, side, side, in});
