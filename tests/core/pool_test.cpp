@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "ito/core/pool.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include "catch.hpp"
@@ -128,6 +130,35 @@ TEST_CASE("threads share the pool") {
         });
     for (auto& thread : threads) thread.join();
     CHECK(good == std::vector<char>(4, 1));
+}
+
+TEST_CASE("a loop has memory for all its threads at once after one in which they took turns") {
+    if (!ito::detail::pool_caches) return;
+    ito::ThreadPool four(4);
+    const ito::ThreadPool::Scope scope(four);
+    ito::release_cached_memory();
+    std::mutex alone;
+    // Takes as many blocks as three at a time and more in all; pieces are different in how many.
+    const auto work = [](Index piece) {
+        const Tensor<float> first({100 + piece});
+        for (int i = 0; i < 5; ++i) const Tensor<float> one({1000}), two({1001});
+        if (piece == 3) const Tensor<float> one({1000}), two({1000}), three({1000});
+    };
+    ito::parallel_for(8, 1, [&](Index begin, Index) {
+        const std::lock_guard lock(alone);
+        work(begin);
+    });
+    const std::size_t cached = ito::cached_memory();
+    for (int round = 0; round < 3; ++round) {
+        std::atomic<int> here{0};
+        ito::parallel_for(4, 1, [&](Index, Index) {
+            const Tensor<float> one({1000}), two({1000}), three({1000});
+            for (++here; here < 4;) std::this_thread::yield();
+        });
+        CHECK(ito::cached_memory() == cached);
+    }
+    ito::release_cached_memory();
+    CHECK(ito::cached_memory() == 0);
 }
 
 TEST_CASE("more memory than there is is refused with what is needed") {

@@ -71,6 +71,9 @@ class ThreadPool {
     /// Threads that may be at work beside each other in the loop whose piece this thread is doing; 1 outside of loops.
     static int sharing() { return sharing_; }
 
+    /// A number that this thread has for the piece that it is doing and for no other one.
+    static std::uint64_t piece() { return piece_; }
+
     /// The pool that loops of this thread use: the innermost Scope's, else one for the whole process.
     static ThreadPool& current() {
         if (scoped_) return *scoped_;
@@ -184,6 +187,7 @@ class ThreadPool {
             void* const context = context_.load(std::memory_order_relaxed);
             const Index end = first_of(share + 1, chunks_.load(std::memory_order_relaxed));
             if (!shared.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
+            ++piece_;
             try {
                 call(context, end - left);
             } catch (...) {
@@ -198,6 +202,7 @@ class ThreadPool {
 
     static inline thread_local ThreadPool* scoped_ = nullptr;
     static inline thread_local int sharing_ = 1;
+    static inline thread_local std::uint64_t piece_ = 0;
 
     std::vector<std::thread> workers_;
     std::atomic<bool> stopping_{false}, busy_{false};

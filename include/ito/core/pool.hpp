@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -152,11 +153,35 @@ class BlockHeap {
     std::size_t chunks_ = 0, kept_ = 0;
 };
 
+/// Sizes that small blocks of a MemoryPool are rounded up to.
+inline constexpr std::size_t small_sizes = 7 * 8 + 1;
+
+/// How many small blocks of each size the piece of a loop that a thread does has taken and not given back.
+class HeldByPiece {
+  public:
+    /// With the one that is taken.
+    std::size_t add(std::size_t size) {
+        if (const std::uint64_t now = ThreadPool::piece(); piece_ != now) {
+            piece_ = now;
+            counts_ = {};
+        }
+        return ++counts_[size];
+    }
+    /// What another piece took has not been counted in this one.
+    void remove(std::size_t size) {
+        if (piece_ == ThreadPool::piece() && counts_[size] > 0) --counts_[size];
+    }
+
+  private:
+    std::uint64_t piece_ = 0;
+    std::array<std::uint32_t, small_sizes> counts_{};
+};
+
 /// Keeps released tensor memory for the next tensor: fresh memory costs a page fault every 4 KiB, on every layer of every
 /// step. Blocks are 64-byte aligned; sizes are rounded up to an eighth of a power of two. Up to 64 KiB a block serves what
-/// has the same rounded size, beyond that (BlockHeap) whatever fits. What a piece of a parallel loop takes for the first time
-/// is made for the other threads too, and kept for loops: another time they may be at it together, and then nothing is
-/// missing.
+/// has the same rounded size, beyond that (BlockHeap) whatever fits. There are as many small blocks for loops as all threads
+/// need if each does the piece that holds most of them at a time: which pieces are done beside each other is chance, and
+/// nothing may be missing when they are. What a piece leaves behind, for after the loop, is not counted.
 /// Under address sanitizer nothing is kept, so that use after release is seen.
 class MemoryPool {
   public:
@@ -176,27 +201,19 @@ class MemoryPool {
         }
         const Bucket bucket = bucket_of(bytes);
         if (bytes > BlockHeap::smallest) return take_large(bytes, bucket.bytes + sizeof(BlockHeap::Block));
-        if (!keeping_) {
-            const std::lock_guard lock(mutex_);
-            Small*& first = small_[ThreadPool::sharing() > 1][bucket.index];
-            if (Small* block = first) {
-                first = block->next;
-                cached_ -= bucket.bytes;
-                return block + 1;
-            }
-        }
-        for (int other = 1; other < ThreadPool::sharing(); ++other) give(new_small(bucket.bytes), bytes);
-        return new_small(bucket.bytes);
+        return take_small(bucket);
     }
 
     void give(void* memory, std::size_t bytes) noexcept {
         if (!pool_caches) return to_system(memory, bytes);
+        if (bytes > BlockHeap::smallest) {
+            const std::lock_guard lock(mutex_);
+            return heap_.give(BlockHeap::Block::of(memory));
+        }
         const Bucket bucket = bucket_of(bytes);
-        const std::lock_guard lock(mutex_);
-        if (bytes > BlockHeap::smallest) return heap_.give(BlockHeap::Block::of(memory));
         Small* const block = static_cast<Small*>(memory) - 1;
-        block->next = std::exchange(small_[block->of_loop][bucket.index], block);
-        cached_ += bucket.bytes;
+        if (block->of_loop) held_.remove(bucket.index);
+        keep(block, bucket);
     }
 
     /// Returns every cached block to the system; of large ones, the chunks of which nothing is in use.
@@ -206,6 +223,7 @@ class MemoryPool {
             for (std::size_t i = 0; i < lists.size(); ++i)
                 while (Small* block = lists[i]) {
                     lists[i] = block->next;
+                    made_for_loops_[i] -= block->of_loop;
                     delete_small(block, bytes_of(i));
                 }
         cached_ = 0;
@@ -244,9 +262,42 @@ class MemoryPool {
         bool of_loop;
     };
 
-    void* new_small(std::size_t bytes) {
-        return new (from_system(sizeof(Small) + bytes)) Small{nullptr, ThreadPool::sharing() > 1} + 1;
+    static inline thread_local HeldByPiece held_;
+
+    void* take_small(const Bucket& bucket) {
+        const bool of_loop = !keeping_ && ThreadPool::sharing() > 1;
+        Small* block = nullptr;
+        std::size_t missing = 0;
+        {
+            const std::lock_guard lock(mutex_);
+            if (!keeping_) block = small_[of_loop][bucket.index];
+            if (block) {
+                small_[of_loop][bucket.index] = block->next;
+                cached_ -= bucket.bytes;
+            }
+            if (of_loop) {
+                const std::size_t wanted = held_.add(bucket.index) * static_cast<std::size_t>(ThreadPool::sharing());
+                missing = std::max(wanted, made_for_loops_[bucket.index]) - made_for_loops_[bucket.index];
+                if (!block) missing = std::max<std::size_t>(missing, 1);
+                made_for_loops_[bucket.index] += missing;
+            }
+        }
+        if (!of_loop) return (block ? block : new_small(bucket.bytes, false)) + 1;
+        for (; missing > 0; --missing) {
+            Small* const made = new_small(bucket.bytes, true);
+            if (!block) block = made;
+            else keep(made, bucket);
+        }
+        return block + 1;
     }
+
+    void keep(Small* block, const Bucket& bucket) noexcept {
+        const std::lock_guard lock(mutex_);
+        block->next = std::exchange(small_[block->of_loop][bucket.index], block);
+        cached_ += bucket.bytes;
+    }
+
+    Small* new_small(std::size_t bytes, bool of_loop) { return new (from_system(sizeof(Small) + bytes)) Small{nullptr, of_loop}; }
     static void delete_small(Small* block, std::size_t bytes) noexcept { to_system(block, sizeof(Small) + bytes); }
 
     /// A block of `whole` bytes with memory for `bytes`. A chunk is as large as all that are there, so that a small program
@@ -312,7 +363,8 @@ class MemoryPool {
     }
 
     mutable std::mutex mutex_;
-    std::array<std::array<Small*, 7 * 8 + 1>, 2> small_{};  // for outside and inside of loops, by rounded size
+    std::array<std::array<Small*, small_sizes>, 2> small_{};  // for outside and inside of loops, by rounded size
+    std::array<std::size_t, small_sizes> made_for_loops_{};    // and not deleted
     std::size_t cached_ = 0;
     BlockHeap heap_;
 };

@@ -113,6 +113,11 @@ class Bf16Matrix {
     /// Rows or columns must lie together: w.out_stride or w.in_stride is 1.
     explicit Bf16Matrix(const WeightView& w, const Bf16Path& path = bf16_paths().front())
         : Bf16Matrix(w.taps, w.in, w.out) {
+        pack(w, path);
+    }
+
+    /// Fills a matrix of the view's size, likewise.
+    void pack(const WeightView& w, const Bf16Path& path) {
         const Index together = 1 + (1 << 13) / (1 + w.in * bf16_columns);
         parallel_for(panels() * taps_, together, [&](Index begin, Index end) {
             Tensor<std::uint16_t> columns({w.out_stride == 1 ? 0 : bf16_columns, depth_});

@@ -37,6 +37,10 @@ inline void bf16_attention(const AttentionShape& s, const float* q, const float*
     constexpr Index together = std::min(query_block, bf16_rows);  // their scores fit the first-level cache
     const Index key_blocks = blocks_of(s.keys, key_block), query_blocks = blocks_of(s.queries, together);
     PooledVector<Block> blocks(static_cast<std::size_t>(s.samples * s.heads * key_blocks));
+    for (std::size_t piece = 0; piece < blocks.size(); ++piece) {  // not in the loop, whose memory is its pieces' own
+        const Index count = std::min(key_block, s.keys - static_cast<Index>(piece) % key_blocks * key_block);
+        blocks[piece] = {Bf16Matrix(1, s.width, count), Bf16Matrix(1, count, s.value_width)};
+    }
     parallel_for(s.samples * s.heads * key_blocks, 1, [&](Index begin, Index end) {
         for (Index piece = begin; piece < end; ++piece) {
             const Index first = piece % key_blocks * key_block, count = std::min(key_block, s.keys - first);
@@ -45,7 +49,8 @@ inline void bf16_attention(const AttentionShape& s, const float* q, const float*
             const HeadRows vh = rows_of(v, s.keys, s.heads, s.value_width, n, head, first);
             const WeightView keys = WeightView::matrix(kh.at, s.width, count, 1, kh.row_stride);
             const WeightView values = WeightView::matrix(vh.at, count, s.value_width, vh.row_stride, 1);
-            blocks[static_cast<std::size_t>(piece)] = {Bf16Matrix(keys, path), Bf16Matrix(values, path)};
+            blocks[static_cast<std::size_t>(piece)].keys.pack(keys, path);
+            blocks[static_cast<std::size_t>(piece)].values.pack(values, path);
         }
     });
     const Index pieces = s.samples * s.heads * query_blocks, shares = 8 * ThreadPool::current().threads();
