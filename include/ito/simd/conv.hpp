@@ -100,8 +100,7 @@ inline void copy_patches(const ConvShape& shape, const PixelClass& pixels, const
     if (pixels.taps() < shape.taps()) std::fill_n(patches.data(), patches.size(), 0.0f);
     const Index depth = shape.depth(), taps = pixels.taps();
     const Index* const weight_rows = pixels.weight_rows();
-    unrolled<8>([&](auto channels) {  // a copy of known length: calling memmove would take longer than copying
-        if (channels != shape.channels) return;
+    with_constant<7>(shape.channels, [&](auto channels) {  // a copy of known length: calling memmove would take longer
         for (Index r = 0; r < count; ++r) {
             float* const patch = patches.data() + r * depth;
             for (Index tap = 0; tap < taps; ++tap)

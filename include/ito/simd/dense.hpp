@@ -135,10 +135,9 @@ void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index
     const Ahead ahead = Ahead::share(b + depth * Vectors * lanes, depth, Vectors * lanes, tiles);
     for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
         height = least + (tile < higher);
-        unrolled<dense_rows>([&](auto last) {
-            if (last + 1 == height)
-                dense_tile<last + 1, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
-                                                          y + row * Vectors * lanes, adds, ahead.of_tile(tile));
+        with_constant<dense_rows>(height, [&](auto constant) {
+            dense_tile<constant, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
+                                                      y + row * Vectors * lanes, adds, ahead.of_tile(tile));
         });
     }
 }
@@ -150,10 +149,9 @@ template <bool Transposed>
 void any_panel(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y, bool adds) {
     for (Index k = 0; k < depth; k += dense_depth) {
         const Index count = std::min(dense_depth, depth - k);
-        unrolled<dense_vectors>([&](auto last) {
-            if (last + 1 == vectors)
-                dense_panel<last + 1, Transposed>(a + k * (Transposed ? a_step : 1), a_step, rows, b + k * vectors * lanes,
-                                                  count, y, adds || k > 0);
+        with_constant<dense_vectors>(vectors, [&](auto constant) {
+            dense_panel<constant, Transposed>(a + k * (Transposed ? a_step : 1), a_step, rows, b + k * vectors * lanes, count,
+                                              y, adds || k > 0);
         });
     }
 }

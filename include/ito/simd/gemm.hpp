@@ -154,9 +154,8 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
         if (panel == 0 && piece.begin < piece.end)  // the panels after it find the rows in the cache
             for (Index next = row + height; next < std::min(row + height + dense_rows, block.rows); ++next)
                 prefetch(block.a[piece.begin * block.rows + next] + piece.first, piece.count, false);
-        unrolled<dense_rows>([&](auto last) {
-            if (last + 1 == height)
-                gathered_tile<last + 1, Vectors>(block, row, piece, first, rows, ahead.of_tile(tile));
+        with_constant<dense_rows>(height, [&](auto constant) {
+            gathered_tile<constant, Vectors>(block, row, piece, first, rows, ahead.of_tile(tile));
         });
         if (columns < width)
             for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
@@ -182,8 +181,8 @@ inline void gathered_product(const RowBlock& block, const PackedMatrix& matrix, 
                 const float* next = nullptr;  // what is read of the matrix after this
                 if (panel + 1 < last_panel && piece.begin < piece.end) next = w.row(panel + 1, 0, block.weight_rows[piece.begin] + piece.first);
                 else if (next_tap < block.taps) next = w.row(first_panel, 0, block.weight_rows[next_tap] + next_channel);
-                unrolled<dense_vectors>([&](auto last) {
-                    if (last + 1 == w.vectors(panel)) detail::gathered_panel<last + 1>(block, piece, w, panel, next);
+                with_constant<dense_vectors>(w.vectors(panel), [&](auto vectors) {
+                    detail::gathered_panel<vectors>(block, piece, w, panel, next);
                 });
             }
         }

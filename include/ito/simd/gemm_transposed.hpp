@@ -49,8 +49,8 @@ void outer_panel(Index rows, const float* const* a, Index channels, const PanelS
             std::copy_n(to[r], columns, room[r]);
             to[r] = room[r];
         }
-        unrolled<dense_rows>([&](auto last) {
-            if (last + 1 == height) outer_tile<last + 1, Vectors>(rows, a, channel, g.row(panel, 0, 0), to, 0);
+        with_constant<dense_rows>(height, [&](auto constant) {
+            outer_tile<constant, Vectors>(rows, a, channel, g.row(panel, 0, 0), to, 0);
         });
         if (columns == width) continue;
         for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, s + (channel + r) * g.columns() + column);
@@ -66,9 +66,8 @@ inline constexpr Index outer_rows = 256;
 inline void outer_products(Index rows, Index taps, Index channels, const float* const* a, const PackedMatrix& g, float* sums) {
     for (Index tap = 0; tap < taps; ++tap)
         for (Index panel = 0; panel < g.panels().panels(); ++panel)
-            unrolled<dense_vectors>([&](auto last) {
-                if (last + 1 == g.panels().vectors(panel))
-                    detail::outer_panel<last + 1>(rows, a + tap * rows, channels, g.panels(), panel, sums + tap * channels * g.columns());
+            with_constant<dense_vectors>(g.panels().vectors(panel), [&](auto vectors) {
+                detail::outer_panel<vectors>(rows, a + tap * rows, channels, g.panels(), panel, sums + tap * channels * g.columns());
             });
 }
 

@@ -127,12 +127,23 @@ ITO_SIMD_INLINE void store_part(Floats v, float* p, Index count) {
     else detail::store_few(v, p, count);
 }
 
-/// f(0), f(1), .. f(N - 1) with the index a constant: an array of registers stays in registers only if every loop over
-/// it is unrolled.
+/// f(0), f(1), .. f(N - 1), unrolled: an array of registers stays in registers only if every loop over it is. A loop and
+/// not a pack of constants, for each of which the compiler would make and inline another function.
 template <int N, class F>
 ITO_SIMD_INLINE void unrolled(F&& f) {
+#if defined(__clang__)
+#pragma unroll
+#else
+#pragma GCC unroll 64
+#endif
+    for (int i = 0; i < N; ++i) f(i);
+}
+
+/// f(n) with n, which is in [1, N], as a constant.
+template <int N, class F>
+ITO_SIMD_INLINE void with_constant(Index n, F&& f) {
     [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-        (f(std::integral_constant<int, I>()), ...);
+        ((I + 1 == n ? f(std::integral_constant<int, I + 1>()) : void()), ...);
     }(std::make_integer_sequence<int, N>());
 }
 
