@@ -19,6 +19,7 @@
 
 #include "ito/io/dtype.hpp"
 #include "ito/io/file_error.hpp"
+#include "ito/io/json_file.hpp"
 
 namespace ito::detail {
 
@@ -216,7 +217,7 @@ inline SafeTensorsHeader read_safetensors_header(const std::filesystem::path& pa
     if (text.empty() || text.front() != '{') throw file_error(path, 8, "the header is not a JSON object");
 
     SafeTensorsParser parser;
-    if (!nlohmann::json::sax_parse(text.begin(), text.end(), &parser) || !parser.error.empty()) {
+    if (!parse_json_events(text, parser) || !parser.error.empty()) {
         std::size_t offset = parser.position;
         if (offset == 0 && !parser.culprit.empty()) {
             const std::size_t found = text.find('"' + parser.culprit + '"');
