@@ -84,13 +84,15 @@ class Parameter {
   public:
     Parameter() = default;
     Parameter(Tensor<T> value) : tensor_(std::move(value)) {}
-    Parameter(const Parameter& other) : tensor_(other.tensor_) {}
-    Parameter(Parameter&& other) noexcept : tensor_(std::move(other.change())) {}
-    Parameter& operator=(const Parameter& other) {
+    // Not inline: networks have many, and the compiler writes out how a module is copied, moved and destroyed.
+    [[gnu::noinline]] Parameter(const Parameter& other) : tensor_(other.tensor_) {}
+    [[gnu::noinline]] Parameter(Parameter&& other) noexcept : tensor_(std::move(other.change())) {}
+    [[gnu::noinline]] ~Parameter() {}
+    [[gnu::noinline]] Parameter& operator=(const Parameter& other) {
         if (this != &other) change() = other.tensor_;
         return *this;
     }
-    Parameter& operator=(Parameter&& other) noexcept {
+    [[gnu::noinline]] Parameter& operator=(Parameter&& other) noexcept {
         if (this != &other) change() = std::move(other.change());
         return *this;
     }
