@@ -31,7 +31,10 @@ Tensor<T> channels_last(const Tensor<T>& x) {
 /// A parameter as ito holds it.
 template <class T>
 Tensor<T> as_held(const Tensor<T>& x) {
-    return detail::kernel_to_memory(x);
+    if (x.rank() != 4) return x;
+    Tensor<T> held({x.dim(2), x.dim(3), x.dim(1), x.dim(0)});
+    detail::kernel_to_memory(x, held);
+    return held;
 }
 
 /// Largest difference, relative to the largest expected magnitude.

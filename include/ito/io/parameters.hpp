@@ -22,15 +22,17 @@ inline Shape shape_in_file(const Shape& held) {
     return held.rank() == 4 ? Shape{held[3], held[2], held[0], held[1]} : held;
 }
 
+/// Into a tensor of the shape in memory, which is not made anew: what it would leave is too small for most of what follows.
 template <class T>
-Tensor<T> kernel_to_memory(Tensor<T> stored) {
-    if (stored.rank() != 4) return stored;
+void kernel_to_memory(const Tensor<T>& stored, Tensor<T>& held) {
+    if (stored.rank() != 4) {
+        std::copy(stored.begin(), stored.end(), held.begin());
+        return;
+    }
     const Index out = stored.dim(0), in = stored.dim(1), taps = stored.dim(2) * stored.dim(3);
-    Tensor<T> held({stored.dim(2), stored.dim(3), in, out});
     for (Index o = 0; o < out; ++o)
         for (Index i = 0; i < in; ++i)
             for (Index tap = 0; tap < taps; ++tap) held[(tap * in + i) * out + o] = stored[(o * in + i) * taps + tap];
-    return held;
 }
 
 template <class T>
@@ -80,7 +82,7 @@ void load_parameters(M& module, const SafeTensors& file) {
 
     nn::for_each_parameter(module, [&](const std::string& name, auto& parameter) {
         using T = typename std::remove_cvref_t<decltype(parameter.value)>::value_type;
-        parameter.change() = detail::kernel_to_memory(file.load<T>(name));
+        detail::kernel_to_memory(file.load<T>(name), parameter.change());
     });
 }
 

@@ -109,8 +109,9 @@ struct SkipUpBlock {
     /// image [N, H / 2, W / 2, 3], or empty before the first level that adds to it, becomes [N, H, W, 3].
     Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips, Var<T>& image) const {
         for (const auto& resnet : resnets) {
-            x = resnet(ops::concat(x, skips.back()), time);
+            x = ops::concat(x, skips.back());
             skips.pop_back();
+            x = resnet(x, time);
         }
         if (!attentions.empty()) x = attentions[0](x);
         if (image) image = ops::fir_upsample(image);

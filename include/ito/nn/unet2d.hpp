@@ -297,8 +297,8 @@ Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T
     PooledVector<Var<T>> skips;
     Var<T> image = config_.center_input_sample ? ops::scale(x, T(2), T(-1)) : x, h = conv_in_(image);
     const auto run = [&](const auto& block) {
-        if constexpr (requires { block.skip_conv; }) h = block(h, time, skips, image);
-        else h = block(h, time, skips);
+        if constexpr (requires { block.skip_conv; }) h = block(std::move(h), time, skips, image);
+        else h = block(std::move(h), time, skips);
     };
     skips.push_back(h);
     for (const auto& block : down_blocks_) std::visit(run, block);

@@ -222,8 +222,9 @@ struct UpBlock {
 
     Var<T> operator()(Var<T> x, const Var<T>& time, PooledVector<Var<T>>& skips) const {
         for (std::size_t i = 0; i < resnets.size(); ++i) {
-            x = resnets[i](ops::concat(x, skips.back()), time);
+            x = ops::concat(x, skips.back());  // what it was made of is not kept while the block runs
             skips.pop_back();
+            x = resnets[i](x, time);
             if (!attentions.empty()) x = attentions[i](x);
         }
         if (upsample) x = (*upsample)(x);
