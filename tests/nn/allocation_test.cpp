@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <thread>
 
 #include "ito/nn/initialize.hpp"
 #include "ito/sampler/ddim.hpp"
@@ -73,4 +75,35 @@ TEST_CASE("a denoising step allocates nothing after the first") {
     });
     REQUIRE(made.size() == 50);
     for (std::size_t step = 2; step < made.size(); ++step) CHECK(made[step] == 0);
+}
+
+TEST_CASE("loops that have run once find their memory, whichever pieces are done at the same time") {
+    if (!detail::pool_caches) return;
+    ThreadPool pool(GENERATE(2, 3, 7));
+    const ThreadPool::Scope scope(pool);
+    release_cached_memory();
+    const Tensor<float> beside({30000});
+    std::mutex alone;
+    const auto piece = [](Index i) {
+        const Tensor<float> first({20000 + 7000 * i}), second({17000 + i});
+        if (i % 3 == 0) const Tensor<float> small({500 + i}), other({90000});
+        for (Index k = 0; k < i; ++k) const Tensor<float> one({40 + 100 * k}), two({40 + 100 * k});
+    };
+    parallel_for(12, 1, [&](Index i, Index) {
+        const std::lock_guard lock(alone);
+        piece(i);
+    });
+    std::atomic<int> at_work{0};
+    const long before = allocations;
+    for (int round = 0; round < 300; ++round) parallel_for(12, 1, [&](Index i, Index) { piece(round % 2 ? 11 - i : i); });
+    // All threads at the largest piece.
+    for (int round = 0; round < 20; ++round) {
+        at_work = 0;
+        parallel_for(pool.threads(), 1, [&](Index, Index) {
+            const Tensor<float> first({20000 + 7000 * 9}), second({17000 + 9}), small({509}), other({90000});
+            for (++at_work; at_work < pool.threads();) std::this_thread::yield();
+        });
+    }
+    const long after = allocations;
+    CHECK(after == before);
 }

@@ -42,6 +42,7 @@ class BlockHeap {
         std::size_t bytes;  ///< with this header
         Block* before = nullptr;
         bool last = true, kept = false;  ///< the chunk's last one; in the list
+        bool of_loop = false;            ///< for its user
         Block *previous = nullptr, *next = nullptr;  ///< in the list of kept blocks
 
         void* memory() { return this + 1; }
@@ -116,9 +117,10 @@ class BlockHeap {
         return nullptr;
     }
 
-    /// Bytes of all chunks, and of the blocks that were given back.
+    /// Bytes of all chunks, of the blocks that were given back, and of the reserve.
     std::size_t chunks() const { return chunks_; }
     std::size_t kept() const { return kept_; }
+    std::size_t reserve() const { return reserve_ ? reserve_->bytes : 0; }
 
   private:
     static Block* cut(Block* block, std::size_t bytes) {
@@ -156,32 +158,36 @@ class BlockHeap {
 /// Sizes that small blocks of a MemoryPool are rounded up to.
 inline constexpr std::size_t small_sizes = 7 * 8 + 1;
 
-/// How many small blocks of each size the piece of a loop that a thread does has taken and not given back.
+/// What the piece of a loop that a thread does has taken and not given back.
 class HeldByPiece {
   public:
-    /// With the one that is taken.
-    std::size_t add(std::size_t size) {
-        if (const std::uint64_t now = ThreadPool::piece(); piece_ != now) {
-            piece_ = now;
-            counts_ = {};
-        }
-        return ++counts_[size];
-    }
+    /// Small blocks of a size, and bytes of large ones; to be written.
+    std::size_t& small(std::size_t size) { return now().small_[size]; }
+    std::size_t& large() { return now().large_; }
+
     /// What another piece took has not been counted in this one.
-    void remove(std::size_t size) {
-        if (piece_ == ThreadPool::piece() && counts_[size] > 0) --counts_[size];
-    }
+    static void remove(std::size_t& held, std::size_t given) { held -= std::min(held, given); }
 
   private:
+    HeldByPiece& now() {
+        if (const std::uint64_t piece = ThreadPool::piece(); piece_ != piece) {
+            piece_ = piece;
+            large_ = 0;
+            small_ = {};
+        }
+        return *this;
+    }
+
     std::uint64_t piece_ = 0;
-    std::array<std::uint32_t, small_sizes> counts_{};
+    std::size_t large_ = 0;
+    std::array<std::size_t, small_sizes> small_{};
 };
 
 /// Keeps released tensor memory for the next tensor: fresh memory costs a page fault every 4 KiB, on every layer of every
 /// step. Blocks are 64-byte aligned; sizes are rounded up to an eighth of a power of two. Up to 64 KiB a block serves what
-/// has the same rounded size, beyond that (BlockHeap) whatever fits. There are as many small blocks for loops as all threads
-/// need if each does the piece that holds most of them at a time: which pieces are done beside each other is chance, and
-/// nothing may be missing when they are. What a piece leaves behind, for after the loop, is not counted.
+/// has the same rounded size, beyond that (BlockHeap) whatever fits. There is as much for loops as all threads need if each
+/// does the piece that holds most at a time: which pieces are done beside each other is chance, and nothing may be missing
+/// when they are. What a piece leaves behind, for after the loop, is not counted.
 /// Under address sanitizer nothing is kept, so that use after release is seen.
 class MemoryPool {
   public:
@@ -207,12 +213,15 @@ class MemoryPool {
     void give(void* memory, std::size_t bytes) noexcept {
         if (!pool_caches) return to_system(memory, bytes);
         if (bytes > BlockHeap::smallest) {
+            BlockHeap::Block* const block = BlockHeap::Block::of(memory);
+            if (block->of_loop) HeldByPiece::remove(held_.large(), block->bytes);
             const std::lock_guard lock(mutex_);
-            return heap_.give(BlockHeap::Block::of(memory));
+            if (block->of_loop) held_by_loops_ -= block->bytes;
+            return heap_.give(block);
         }
         const Bucket bucket = bucket_of(bytes);
         Small* const block = static_cast<Small*>(memory) - 1;
-        if (block->of_loop) held_.remove(bucket.index);
+        if (block->of_loop) HeldByPiece::remove(held_.small(bucket.index), 1);
         keep(block, bucket);
     }
 
@@ -276,7 +285,7 @@ class MemoryPool {
                 cached_ -= bucket.bytes;
             }
             if (of_loop) {
-                const std::size_t wanted = held_.add(bucket.index) * static_cast<std::size_t>(ThreadPool::sharing());
+                const std::size_t wanted = ++held_.small(bucket.index) * static_cast<std::size_t>(ThreadPool::sharing());
                 missing = std::max(wanted, made_for_loops_[bucket.index]) - made_for_loops_[bucket.index];
                 if (!block) missing = std::max<std::size_t>(missing, 1);
                 made_for_loops_[bucket.index] += missing;
@@ -301,20 +310,35 @@ class MemoryPool {
     static void delete_small(Small* block, std::size_t bytes) noexcept { to_system(block, sizeof(Small) + bytes); }
 
     /// A block of `whole` bytes with memory for `bytes`. A chunk is as large as all that are there, so that a small program
-    /// takes little and a large one rarely asks.
+    /// takes little and a large one rarely asks. While a loop runs, what all its threads may want is there: in the reserve
+    /// or theirs already. A chunk's pages cost nothing before they are written.
     void* take_large(std::size_t bytes, std::size_t whole) {
-        constexpr std::size_t largest_chunk = std::size_t{1} << 26;
+        constexpr std::size_t largest_chunk = std::size_t{1} << 26, largest_of_loop = std::size_t{1} << 30;
+        const bool of_loop = !keeping_ && ThreadPool::sharing() > 1;
+        const auto taken = [&](BlockHeap::Block* block) {
+            block->of_loop = of_loop;
+            if (of_loop) {
+                held_.large() += block->bytes;
+                held_by_loops_ += block->bytes;
+            }
+            return block->memory();
+        };
         std::size_t chunk = whole;
         if (!keeping_) {
+            std::size_t wanted = whole;
+            if (of_loop) {
+                const auto threads = static_cast<std::size_t>(ThreadPool::sharing());
+                wanted = std::min((held_.large() + whole) * threads, largest_of_loop);
+            }
             const std::lock_guard lock(mutex_);
-            if (BlockHeap::Block* block = heap_.take(whole)) return block->memory();
-            const std::size_t wanted = std::max(heap_.chunks(), whole * static_cast<std::size_t>(ThreadPool::sharing()));
-            chunk = std::max(whole, std::min(wanted, largest_chunk));
+            if (!of_loop || heap_.reserve() + held_by_loops_ + whole >= wanted)
+                if (BlockHeap::Block* block = heap_.take(whole)) return taken(block);
+            chunk = std::max({whole, wanted, std::min(heap_.chunks(), largest_chunk)});
         }
         look_for_memory(bytes);
         void* const memory = from_system(chunk);
         const std::lock_guard lock(mutex_);
-        return heap_.add(memory, chunk, whole)->memory();
+        return taken(heap_.add(memory, chunk, whole));
     }
 
     /// Before more is taken than a system with little left would notice in time.
@@ -367,6 +391,7 @@ class MemoryPool {
     std::array<std::size_t, small_sizes> made_for_loops_{};    // and not deleted
     std::size_t cached_ = 0;
     BlockHeap heap_;
+    std::size_t held_by_loops_ = 0;  // bytes of large blocks
 };
 
 /// The pool as an allocator, for what a computation makes anew in every step: malloc is asked in the first one only.
