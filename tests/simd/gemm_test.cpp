@@ -3,6 +3,7 @@
 #include "simd/compare.hpp"
 
 #include "ito/simd/gemm_transposed.hpp"
+#include "ito/simd/transpose.hpp"
 
 using namespace ito;
 using test::random_floats;
@@ -112,4 +113,17 @@ TEST_CASE("a transposed product equals its definition at ragged sizes") {
                 sizes.array() += 0.5;
                 REQUIRE(rounding(sums, expected, sizes, rows + 1) <= 1);
             }
+}
+
+TEST_CASE("a transpose puts every number where it belongs and touches nothing else") {
+    for (Index rows : {1, 3, 4, 7, 16, 17, 35})
+        for (Index columns : {1, 2, 4, 5, 16, 19}) {
+            CAPTURE(rows, columns);
+            const Index from_step = columns + 3, to_step = rows + 2;
+            const Tensor<float> x = random_floats({rows, from_step}, 1);
+            Tensor<float> y = Tensor<float>::full({columns, to_step}, -7.0f);
+            simd::transpose(x.data(), from_step, rows, columns, y.data(), to_step);
+            for (Index c = 0; c < columns; ++c)
+                for (Index r = 0; r < to_step; ++r) REQUIRE(y(c, r) == (r < rows ? x(r, c) : -7.0f));
+        }
 }

@@ -5,8 +5,10 @@
 #include <limits>
 
 #include "ito/simd/attention_shape.hpp"
+#include "ito/simd/dense.hpp"
 #include "ito/simd/gemm_transposed.hpp"
 #include "ito/simd/math.hpp"
+#include "ito/simd/transpose.hpp"
 
 // Attention by blocks of queries and keys, so that scores stay in the cache and never exist for a whole sequence: the
 // softmax is corrected from block to block (Milakov and Gimelshein 2018; Dao et al. 2022).
@@ -150,49 +152,98 @@ class RunningSoftmax {
     alignas(64) float most_[room], top_[room] = {}, scaled_[room], factor_[room], total_[query_block][lanes];
 };
 
+/// What the softmax of a panel of queries knows of the keys so far; a query is a column. The scores [keys, panel] of a block
+/// of keys become e^(score - m), with m the largest of their column so far, and the rows of mixed [.., panel], which are what
+/// went before, are scaled by what that changed.
+template <int Vectors>
+void soften_columns(float* scores, Index keys, double scale, float* most, float* total, float* mixed, Index value_width) {
+    constexpr Index width = Vectors * lanes;
+    const float factor = static_cast<float>(1.4426950408889634 * scale);
+    const Floats log2_e = broadcast(factor), negative_log2_e = broadcast(-factor);
+    Floats m[Vectors], sum[Vectors];
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { m[v] = load(most + v * lanes); });
+    for (Index k = 0; k < keys; ++k)
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { m[v] = maximum(m[v], load(scores + k * width + v * lanes)); });
+    bool changed = false;
+    alignas(64) float factors[width];
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        const Floats before = load(most + v * lanes);
+        store(m[v], most + v * lanes);
+        m[v] = multiply(m[v], negative_log2_e);
+        const Floats factor = two_to_the(multiply_add(before, log2_e, m[v]));
+        store(factor, factors + v * lanes);
+        sum[v] = broadcast(0.0f);
+    });
+    for (float f : factors) changed |= f != 1.0f;
+    if (changed)
+        for (Index d = 0; d < value_width; ++d)
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+                float* const at = mixed + d * width + v * lanes;
+                store(multiply(load(at), load(factors + v * lanes)), at);
+            });
+    for (Index k = 0; k < keys; ++k)
+        unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+            float* const at = scores + k * width + v * lanes;
+            const Floats p = two_to_the(multiply_add(load(at), log2_e, m[v]));
+            store(p, at);
+            sum[v] = add(sum[v], p);
+        });
+    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) {
+        store(multiply_add(load(total + v * lanes), load(factors + v * lanes), sum[v]), total + v * lanes);
+    });
+}
+
 }  // namespace detail
 
-/// y = softmax(scale q k^T) v for every head.
+/// y = softmax(scale q k^T) v for every head. A panel of queries is a panel's columns in both products, whose left matrices
+/// are then the keys and, transposed, the values where they lie: the softmax goes along columns, and every lane works
+/// however narrow the heads are.
 inline void attention(const AttentionShape& s, const float* q, const float* k, const float* v, float* y) {
     using namespace detail;
-    struct Block {
-        PackedMatrix keys, values;  // [width, count], [count, value_width]
-    };
-    const Index key_blocks = blocks_of(s.keys, key_block), query_blocks = blocks_of(s.queries, query_block);
-    PooledVector<Block> blocks(static_cast<std::size_t>(s.samples * s.heads * key_blocks));
-    parallel_for(s.samples * s.heads * key_blocks, 1, [&](Index begin, Index end) {
-        for (Index piece = begin; piece < end; ++piece) {
-            const Index first = piece % key_blocks * key_block, head = piece / key_blocks % s.heads, n = piece / key_blocks / s.heads;
-            const Index count = std::min(key_block, s.keys - first);
-            const HeadRows kh = rows_of(k, s.keys, s.heads, s.width, n, head, first);
-            const HeadRows vh = rows_of(v, s.keys, s.heads, s.value_width, n, head, first);
-            blocks[static_cast<std::size_t>(piece)] = {packed(kh.at, s.width, count, 1, kh.row_stride),
-                                                       packed(vh.at, count, s.value_width, vh.row_stride, 1)};
+    constexpr Index panel = dense_vectors * lanes, keys_together = 256;
+    // The values of a head side by side, its rows not a multiple of many cache lines: columns would fall into few sets.
+    Tensor<float> values({s.samples * s.heads, s.keys, s.value_width + (s.value_width % 32 == 0 ? 16 : 0)});
+    parallel_for(s.samples * s.heads * s.keys, std::max<Index>(1, 8192 / std::max<Index>(1, s.value_width)), [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) {
+            const Index key = i % s.keys, head = i / s.keys % s.heads, n = i / s.keys / s.heads;
+            std::copy_n(rows_of(v, s.keys, s.heads, s.value_width, n, head, key).at, s.value_width, values.data() + i * values.dim(2));
         }
     });
-    const Index pieces = s.samples * s.heads * query_blocks, together = std::max<Index>(1, pieces / (8 * ThreadPool::current().threads()));
-    parallel_for(pieces, together, [&](Index begin, Index end) {
-        Rows queries(query_block, s.width), scores(query_block, key_block), mixed(query_block, s.value_width);
-        RunningSoftmax softmax;
+    const Index panels = blocks_of(s.queries, panel), registers = blocks_of(s.queries, lanes), pieces = s.samples * s.heads * panels;
+    parallel_for(pieces, std::max<Index>(1, pieces / (8 * ThreadPool::current().threads())), [&](Index begin, Index end) {
+        Tensor<float> queries({s.width, panel}), scores({std::min(s.keys, keys_together), panel}), mixed({s.value_width, panel});
+        alignas(64) float most[panel], total[panel];
         for (Index piece = begin; piece < end; ++piece) {
-            const Index block = piece % query_blocks, head = piece / query_blocks % s.heads;
-            const Index n = piece / query_blocks / s.heads, first = block * s.queries / query_blocks;
-            const Index count = (block + 1) * s.queries / query_blocks - first;
-            queries.copy(rows_of(q, s.queries, s.heads, s.width, n, head, first), count, static_cast<float>(s.scale()));
-            mixed.clear();
-            softmax.begin();
-            for (Index b = 0; b < key_blocks; ++b) {
-                const Block& block = blocks[static_cast<std::size_t>((n * s.heads + head) * key_blocks + b)];
-                const Index keys = block.values.depth();
-                Rows::product(queries, count, block.keys, scores);
-                softmax.add(scores, count, keys, mixed, s.value_width);
-                Rows::add_product(scores, 0, count, keys, block.values, mixed, 0);
+            const Index head = piece / panels % s.heads, n = piece / panels / s.heads;
+            const Index first = piece % panels * registers / panels * lanes, next = (piece % panels + 1) * registers / panels * lanes;
+            const int vectors = static_cast<int>((next - first) / lanes);
+            const Index count = std::min(next, s.queries) - first, width = next - first;
+            const HeadRows from = rows_of(q, s.queries, s.heads, s.width, n, head, first);
+            if (count < width) std::fill_n(queries.data(), s.width * width, 0.0f);
+            transpose(from.at, from.row_stride, count, s.width, queries.data(), width);
+            std::fill_n(most, width, -std::numeric_limits<float>::infinity());
+            std::fill_n(total, width, 0.0f);
+            std::fill_n(mixed.data(), s.value_width * width, 0.0f);
+            for (Index key = 0; key < s.keys; key += keys_together) {
+                const Index keys = std::min(keys_together, s.keys - key);
+                const HeadRows kh = rows_of(k, s.keys, s.heads, s.width, n, head, key);
+                panel_product(kh.at, kh.row_stride, keys, queries.data(), vectors, s.width, scores.data(), false, {});
+                with_constant<dense_vectors>(vectors, [&](auto constant) {
+                    soften_columns<constant>(scores.data(), keys, s.scale(), most, total, mixed.data(), key > 0 ? s.value_width : 0);
+                });
+                add_transposed_panel_product(&values(n * s.heads + head, key, 0), values.dim(2), s.value_width, scores.data(), vectors, keys,
+                                             mixed.data());
             }
-            for (Index r = 0; r < count; ++r) {
-                float* to = y + (n * s.queries + first + r) * s.heads * s.value_width + head * s.value_width;
-                const float inverse = static_cast<float>(1 / softmax.total(r));
-                map(s.value_width, to, [=](Floats x) { return multiply(x, broadcast(inverse)); }, mixed[r]);
+            for (Index r = 0; r < width; r += lanes) {
+                const Floats inverse = divide(broadcast(1.0f), load(total + r));
+                for (Index d = 0; d < s.value_width; ++d) {
+                    float* const at = mixed.data() + d * width + r;
+                    store(multiply(load(at), inverse), at);
+                }
             }
+            const Index row_stride = s.heads * s.value_width;
+            float* const to = y + (n * s.queries + first) * row_stride + head * s.value_width;
+            transpose(mixed.data(), width, s.value_width, count, to, row_stride);
         }
     });
 }

@@ -61,6 +61,12 @@ class PanelStack {
     Tensor<float> values_;
 };
 
+/// What is read after a product: rows as long as those of its right matrix.
+struct Then {
+    const float* first = nullptr;
+    Index rows = 0;
+};
+
 namespace detail {
 
 /// What a product asks the memory for while it computes, so that matrices that are read once arrive without waiting.
@@ -74,11 +80,11 @@ struct Ahead {
 
     static constexpr Index rows = 4, line = 64 / sizeof(float);
 
-    /// The share of each of `tiles` tiles in asking for `count` rows of `width` floats from `first` on, seen from the
-    /// first tile; none if `first` is null.
-    static Ahead share(const float* first, Index count, Index width, Index tiles) {
+    /// The share of each of `tiles` tiles of `depth` rows in asking for `count` rows of `width` floats from `first` on,
+    /// seen from the first tile; none if `first` is null.
+    static Ahead share(const float* first, Index count, Index width, Index depth, Index tiles) {
         if (!first || count == 0) return {nullptr, 0, 0, 0};
-        const Index stream = (count * width / line + 1) / 2, times = (count + rows - 1) / rows;
+        const Index stream = (count * width / line + 1) / 2, times = (depth + rows - 1) / rows;
         const Index part = (stream + tiles - 1) / std::max<Index>(1, tiles);
         return {first, stream * line, part, (part + times - 1) / times};
     }
@@ -95,9 +101,10 @@ struct Ahead {
 };
 
 /// y [Rows, Vectors * lanes] = or += a b. Element (r, k) of a is at a[r * a_step + k], transposed at
-/// a[r + k * a_step].
+/// a[r + k * a_step]. Those of `next` with the same places are asked for: they are read after this.
 template <int Rows, int Vectors, bool Transposed>
-ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, Index depth, float* y, bool adds, Ahead ahead) {
+ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* next, const float* b, Index depth, float* y, bool adds,
+                                Ahead ahead) {
     constexpr Index width = Vectors * lanes;
     Floats sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
@@ -116,6 +123,8 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
     Index k = 0;
     for (; k + Ahead::rows <= depth; k += Ahead::rows) {
         ahead.ask();
+        if (!Transposed && k % 16 == 0)
+            unrolled<Rows>([&](auto r) __attribute__((always_inline)) { __builtin_prefetch(next + r * a_step + k); });
         unrolled<Ahead::rows>([&](auto i) __attribute__((always_inline)) { step(k + i, b + (k + i) * width); });
     }
     for (; k < depth; ++k) step(k, b + k * width);
@@ -129,45 +138,49 @@ ITO_SIMD_INLINE void dense_tile(const float* a, Index a_step, const float* b, In
 }
 
 template <int Vectors, bool Transposed>
-void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index depth, float* y, bool adds) {
-    const Index tiles = (rows + dense_rows - 1) / dense_rows;
-    const Index least = tiles ? rows / tiles : 0, higher = tiles ? rows % tiles : 0;
-    const Ahead ahead = Ahead::share(b + depth * Vectors * lanes, depth, Vectors * lanes, tiles);
-    for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
-        height = least + (tile < higher);
-        with_constant<dense_rows>(height, [&](auto constant) {
-            dense_tile<constant, Vectors, Transposed>(a + row * (Transposed ? 1 : a_step), a_step, b, depth,
-                                                      y + row * Vectors * lanes, adds, ahead.of_tile(tile));
+void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index depth, float* y, bool adds, Then then) {
+    const Index tiles = (rows + dense_rows - 1) / dense_rows, least = tiles ? rows / tiles : 0, higher = tiles ? rows % tiles : 0;
+    const Ahead ahead = Ahead::share(then.first, then.rows, Vectors * lanes, depth, tiles);
+    const float* const first = a;
+    const auto some = [&](Index height, Index begin, Index end) {
+        with_constant<dense_rows>(height, [&](auto height) {
+            for (Index tile = begin; tile < end; ++tile, a += height * (Transposed ? 1 : a_step), y += height * Vectors * lanes)
+                dense_tile<height, Vectors, Transposed>(a, a_step, tile + 1 < tiles ? a + height * a_step : first + depth, b, depth, y,
+                                                        adds, ahead.of_tile(tile));
         });
-    }
+    };
+    some(least + 1, 0, higher);
+    some(least, higher, tiles);
 }
 
 /// Depth of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
-inline constexpr Index dense_depth = 64;
+inline constexpr Index dense_depth = 128;
 
 template <bool Transposed>
-void any_panel(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y, bool adds) {
+void any_panel(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y, bool adds, Then then) {
     for (Index k = 0; k < depth; k += dense_depth) {
-        const Index count = std::min(dense_depth, depth - k);
+        const Index count = std::min(dense_depth, depth - k), left = std::min(dense_depth, depth - k - count);
+        const float* const piece = b + k * vectors * lanes;
         with_constant<dense_vectors>(vectors, [&](auto constant) {
-            dense_panel<constant, Transposed>(a + k * (Transposed ? a_step : 1), a_step, rows, b + k * vectors * lanes, count,
-                                              y, adds || k > 0);
+            dense_panel<constant, Transposed>(a + k * (Transposed ? a_step : 1), a_step, rows, piece, count, y, adds || k > 0,
+                                              left > 0 ? Then{piece + count * vectors * lanes, left} : then);
         });
     }
 }
 
 }  // namespace detail
 
-/// y [rows, width] = a [rows, depth] b [depth, width] in this thread, with width = vectors * lanes; rows of a are a_step
-/// apart. Every element is summed in the order of depth, by one multiply-add each.
-inline void panel_product(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y) {
-    detail::any_panel<false>(a, a_step, rows, b, vectors, depth, y, false);
+/// y [rows, width] = or += a [rows, depth] b [depth, width] in this thread, with width = vectors * lanes; rows of a are
+/// a_step apart. Every element is summed in the order of depth, by one multiply-add each. `then` arrives meanwhile.
+inline void panel_product(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth, float* y,
+                          bool adds = false, Then then = {}) {
+    detail::any_panel<false>(a, a_step, rows, b, vectors, depth, y, adds, then);
 }
 
 /// y [rows, width] += a [depth, rows] transposed times b [depth, width], likewise.
 inline void add_transposed_panel_product(const float* a, Index a_step, Index rows, const float* b, int vectors, Index depth,
                                          float* y) {
-    detail::any_panel<true>(a, a_step, rows, b, vectors, depth, y, true);
+    detail::any_panel<true>(a, a_step, rows, b, vectors, depth, y, true, {});
 }
 
 }  // namespace ito::simd

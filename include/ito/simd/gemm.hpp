@@ -105,27 +105,45 @@ ITO_SIMD_INLINE void gathered_tile(const RowBlock& block, Index row, const SumPi
             unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = add(sum[r][v], load(from + v * lanes)); });
         });
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) { prefetch(rows.y[r] + rows.column, Vectors * lanes, true); });
+    const Index step = row + 2 * Rows <= block.rows ? Rows : 0;  // to the rows after these, which are asked for
     for (Index tap = piece.begin; tap < piece.end; ++tap) {
         const float* b = panel + (block.weight_rows[tap] + piece.first) * Vectors * lanes;
         const float* const* at = block.a + tap * block.rows + row;
         const float* a[Rows];
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) { a[r] = at[r] + piece.first; });
-        for (Index c = 0; c < piece.count;) {
+        const auto multiply_row = [&](Index c, const float* row) __attribute__((always_inline)) {
+            Floats right[Vectors];
+            unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(row + v * lanes); });
+            unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
+                const Floats value = broadcast(a[r][c]);
+                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(value, right[v], sum[r][v]); });
+            });
+        };
+        Index c = 0;
+        for (; c + Ahead::rows <= piece.count; c += Ahead::rows, b += Ahead::rows * Vectors * lanes) {
             ahead.ask();
-            for (const Index end = std::min(c + Ahead::rows, piece.count); c < end; ++c, b += Vectors * lanes) {
-                Floats right[Vectors];
-                unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + v * lanes); });
-                unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
-                    const Floats value = broadcast(a[r][c]);
-                    unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = multiply_add(value, right[v], sum[r][v]); });
-                });
-            }
+            if (c % 16 == 0)
+                unrolled<Rows>([&](auto r) __attribute__((always_inline)) { __builtin_prefetch(at[step + r] + piece.first + c); });
+            unrolled<Ahead::rows>([&](auto i) __attribute__((always_inline)) { multiply_row(c + i, b + i * Vectors * lanes); });
         }
+        for (; c < piece.count; ++c, b += Vectors * lanes) multiply_row(c, b);
     }
     unrolled<Rows>([&](auto r) __attribute__((always_inline)) {
         float* const to = rows.y[r] + rows.column;
         unrolled<Vectors>([&](auto v) __attribute__((always_inline)) { store(sum[r][v], to + v * lanes); });
     });
+}
+
+/// Where the rows of y end within a panel, a tile works in a room of its own instead: this fills it with what the tile starts
+/// from.
+inline TileRows edge_rows(const TileRows& from, Index rows, Index columns, Index width, float* room, float** rooms) {
+    for (Index r = 0; r < rows; ++r) {
+        rooms[r] = room + r * width;
+        for (Index n = 0; n < columns; ++n)
+            rooms[r][n] = from.start[r][from.column + n] + (from.residual ? from.residual[r][from.column + n] : 0.0f);
+        std::fill(rooms[r] + columns, rooms[r] + width, 0.0f);
+    }
+    return {rooms, nullptr, rooms, 0};
 }
 
 template <int Vectors>
@@ -136,30 +154,23 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
     const float* const* const residual = piece.begins() ? block.residual : nullptr;
     const float* const first = w.row(panel, 0, 0);
     const Index least = tiles ? block.rows / tiles : 0, higher = tiles ? block.rows % tiles : 0;
-    const Ahead ahead = Ahead::share(next, piece.rows(), width, tiles);
-    for (Index tile = 0, row = 0, height; tile < tiles; ++tile, row += height) {
-        height = least + (tile < higher);
-        TileRows rows{start + row, residual ? residual + row : nullptr, block.y + row, column};
-        alignas(64) float room[dense_rows][width];
-        float* rooms[dense_rows];
-        if (columns < width) {  // the rows of y end within a register
-            for (Index r = 0; r < height; ++r) {
-                rooms[r] = room[r];
-                for (Index n = 0; n < columns; ++n)
-                    room[r][n] = rows.start[r][column + n] + (rows.residual ? rows.residual[r][column + n] : 0.0f);
-                std::fill(room[r] + columns, room[r] + width, 0.0f);
+    const Ahead ahead = Ahead::share(next, piece.rows(), width, piece.rows(), tiles);
+    Index row = 0;
+    const auto some = [&](Index height, Index begin, Index end) {
+        with_constant<dense_rows>(height, [&](auto rows) {
+            for (Index tile = begin; tile < end; ++tile, row += rows) {
+                TileRows at{start + row, residual ? residual + row : nullptr, block.y + row, column};
+                alignas(64) float room[rows * width];
+                float* rooms[rows];
+                if (columns < width) at = edge_rows(at, rows, columns, width, room, rooms);
+                gathered_tile<rows, Vectors>(block, row, piece, first, at, ahead.of_tile(tile));
+                if (columns < width)
+                    for (Index r = 0; r < rows; ++r) std::copy_n(rooms[r], columns, block.y[row + r] + column);
             }
-            rows = {rooms, nullptr, rooms, 0};
-        }
-        if (panel == 0 && piece.begin < piece.end)  // the panels after it find the rows in the cache
-            for (Index next = row + height; next < std::min(row + height + dense_rows, block.rows); ++next)
-                prefetch(block.a[piece.begin * block.rows + next] + piece.first, piece.count, false);
-        with_constant<dense_rows>(height, [&](auto constant) {
-            gathered_tile<constant, Vectors>(block, row, piece, first, rows, ahead.of_tile(tile));
         });
-        if (columns < width)
-            for (Index r = 0; r < height; ++r) std::copy_n(room[r], columns, block.y[row + r] + column);
-    }
+    };
+    some(least + 1, 0, higher);
+    some(least, higher, tiles);
 }
 
 /// Length of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.

@@ -61,10 +61,9 @@ ITO_SIMD_INLINE Floats square_root(Floats x) { return hn::Sqrt(x); }
 ITO_SIMD_INLINE Floats absolute(Floats x) { return hn::Abs(x); }
 /// a < b ? x : y
 ITO_SIMD_INLINE Floats where_less(Floats a, Floats b, Floats x, Floats y) { return hn::IfThenElse(hn::Lt(a, b), x, y); }
-/// 2^n for the whole number n that was added to 1.5 * 2^23: its bits are the last ones of the sum.
+/// 2^n for the whole number n that was added to 1.5 * 2^23 + 127: the last bits of the sum are those of a float's exponent.
 ITO_SIMD_INLINE Floats power_of_two(Floats shifted) {
-    const IntTag ints;
-    return hn::BitCast(FloatTag(), hn::Add(hn::ShiftLeft<23>(hn::BitCast(ints, shifted)), hn::Set(ints, 0x3F800000)));
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<23>(hn::BitCast(IntTag(), shifted)));
 }
 /// The largest of a register's numbers.
 ITO_SIMD_INLINE float largest(Floats x) { return hn::GetLane(hn::MaxOfLanes(FloatTag(), x)); }
@@ -79,7 +78,7 @@ ITO_SIMD_INLINE Floats power_of_two(Floats shifted) {
     using Ints = std::uint32_t __attribute__((vector_size(16)));
     Ints bits;
     std::memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << 23) + 0x3F800000u;
+    bits <<= 23;
     std::memcpy(&shifted, &bits, sizeof bits);
     return shifted;
 }
@@ -93,12 +92,15 @@ ITO_SIMD_INLINE double square_root(double x) { return std::sqrt(x); }
 ITO_SIMD_INLINE double absolute(double x) { return std::abs(x); }
 ITO_SIMD_INLINE double where_less(double a, double b, double x, double y) { return a < b ? x : y; }
 
+/// 1.5 * 2^23 + 127: adding it rounds to a whole number, see power_of_two.
+inline constexpr float exponent_shift = 12583039.0f;
+
 /// e^x to 2 ulp: 2^n e^r with x = n ln 2 + r. Below -87.33 zero, from 88.37 on
 /// what it is there, 2.4e38; NaN stays.
 ITO_SIMD_INLINE Floats exponential(Floats x) {
     const Floats lowest = broadcast(-87.33f);
     const Floats bounded = minimum(broadcast(88.37f), maximum(lowest, x));
-    const Floats shift = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    const Floats shift = broadcast(exponent_shift);
     const Floats shifted = multiply_add(bounded, broadcast(1.44269504f), shift), n = subtract(shifted, shift);
     Floats r = negative_multiply_add(n, broadcast(0.693359375f), bounded);
     r = negative_multiply_add(n, broadcast(-2.12194440e-4f), r);
@@ -116,7 +118,7 @@ ITO_SIMD_INLINE double exponential(double x) { return std::exp(x); }
 
 /// 2^x to 2 ulp for x < 127.5; below -126 what it is there, 1.2e-38; NaN stays.
 ITO_SIMD_INLINE Floats two_to_the(Floats x) {
-    const Floats bounded = maximum(broadcast(-126.0f), x), shift = broadcast(12582912.0f);
+    const Floats bounded = maximum(broadcast(-126.0f), x), shift = broadcast(exponent_shift);
     const Floats shifted = add(bounded, shift), r = subtract(bounded, subtract(shifted, shift));
     // minimax on |r| <= 1/2; relative error 2e-8 with the coefficients rounded
     Floats p = broadcast(0.00015353362f);

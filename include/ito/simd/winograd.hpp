@@ -108,11 +108,12 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
     float* const first = room.row(0, to);
     const Index stride = room.stride(), channels = shape.channels, to_next = M * channels;  // the tile on the right
     auto map = [&](Index c, auto get) __attribute__((always_inline)) {
+        // The tiles above had the other pixels of the next tile.
+        unrolled<M * M>([&](auto p) __attribute__((always_inline)) {
+            __builtin_prefetch(pixel[side - M + p / M][side - M + p % M] + c + to_next);
+        });
         map_square<side, side>([](const auto& d, auto& t) __attribute__((always_inline)) { WinogradMap<M>::input(d, t); },
-                               [&](auto i, auto j) __attribute__((always_inline)) {
-                                   if (j >= side - M) __builtin_prefetch(pixel[i][j] + c + to_next);
-                                   return get(pixel[i][j] + c);
-                               },
+                               [&](auto i, auto j) __attribute__((always_inline)) { return get(pixel[i][j] + c); },
                                [&](auto i, auto j, Floats t) __attribute__((always_inline)) {
                                    store(t, first + (i * side + j) * stride + c);
                                });
@@ -168,13 +169,26 @@ void winograd_output(const ConvShape& shape, const PointRoom& room, Index from, 
 }
 
 /// How many tiles are at the points at a time, so that they stay in the second-level cache, but at least as many as make
-/// reading the kernel once for all of them cheap; and how many there should be for a thread before tiles and not columns
-/// are shared.
+/// reading the kernel once for all of them cheap.
 inline Index winograd_tiles_together(int points, Index channels) {
     constexpr Index floats = lanes == 16 ? Index{1} << 18 : Index{1} << 17;  // processors with AVX-512 have 1 or 2 MB
     return std::clamp<Index>(floats / (points * channels), lanes == 16 ? 64 : 24, 96);
 }
-inline constexpr Index winograd_tiles_a_thread = 24;
+
+/// How threads share a convolution: blocks of tiles times groups of panels. A thread that has its own tiles reads the whole
+/// kernel, one that has its own panels sees all tiles at the points by itself: to take from another thread what that one
+/// has just written would take longer.
+struct WinogradShares {
+    Index blocks, groups;
+
+    WinogradShares(Index tiles, Index together, Index panels, Index threads) {
+        constexpr Index worthwhile = 24, least = 6;  // tiles that a thread should have, and must have
+        blocks = std::clamp<Index>(tiles / worthwhile, 1, threads);
+        groups = std::min(panels, (threads + blocks - 1) / blocks);
+        if (blocks * groups < threads) blocks = std::max(blocks, std::min(threads / groups, tiles / least));
+        if (tiles > blocks * together) blocks = ((tiles + together - 1) / together + blocks - 1) / blocks * blocks;
+    }
+};
 
 }  // namespace detail
 
@@ -188,32 +202,29 @@ void winograd_convolve(const ConvShape& shape, const float* x, const WinogradKer
     const PanelStack& panels = kernel.panels();
     const Index channels = shape.channels, padded = (channels + lanes - 1) / lanes * lanes;
     const Tensor<float> zeros = Tensor<float>::zeros({channels});
-
-    // Many tiles: each thread takes blocks of them from input to output. Few: all share one block, first its tiles, then
-    // its columns.
-    const Index threads = ThreadPool::current().threads(), together = detail::winograd_tiles_together(points, channels);
-    Index blocks = 1;
-    if (tiling.count >= threads * detail::winograd_tiles_a_thread || tiling.count > 4 * together)
-        blocks = ((tiling.count + together - 1) / together + threads - 1) / threads * threads;
-    const Index block = (tiling.count + blocks - 1) / blocks;
-    parallel_for(tiling.count, block, [&](Index begin, Index end) {
-        detail::PointRoom input(points, end - begin, padded);
-        parallel_for(end - begin, std::max<Index>(1, 512 / channels), [&](Index first, Index last) {
-            for (Index t = first; t < last; ++t)
-                detail::winograd_input<M>(shape, x, tiling.place(begin + t), zeros.data(), input, t);
-        });
-        parallel_for(panels.panels(), 1, [&](Index first, Index last) {
+    const detail::WinogradShares shares(tiling.count, detail::winograd_tiles_together(points, channels), panels.panels(),
+                                        ThreadPool::current().threads());
+    parallel_for(shares.blocks * shares.groups, 1, [&](Index first_share, Index last_share) {
+        for (Index share = first_share; share < last_share; ++share) {
+            const Index block = share / shares.groups, group = share % shares.groups;
+            const Index begin = block * tiling.count / shares.blocks, end = (block + 1) * tiling.count / shares.blocks;
+            const Index first = group * panels.panels() / shares.groups, last = (group + 1) * panels.panels() / shares.groups;
+            detail::PointRoom input(points, end - begin, padded);
+            for (Index t = begin; t < end; ++t)
+                detail::winograd_input<M>(shape, x, tiling.place(t), zeros.data(), input, t - begin);
             for (Index panel = first; panel < last; ++panel) {
                 detail::PointRoom result(points, end - begin, panels.width(panel));
-                for (int point = 0; point < points; ++point)
-                    panel_product(input.row(point, 0), padded, end - begin, panels.row(panel, point, 0), panels.vectors(panel),
-                                  channels, result.row(point, 0));
+                for (int point = 0; point < points; ++point) {
+                    const float* const w = panels.row(panel, point, 0);
+                    panel_product(input.row(point, 0), padded, end - begin, w, panels.vectors(panel), channels, result.row(point, 0),
+                                  false, {w + panels.stride(panel), std::min(detail::dense_depth, channels)});
+                }
                 for (Index t = begin; t < end; ++t)
                     detail::winograd_output<M>(shape, result, t - begin, tiling.place(t),
                                                tiling.place(std::min(t + 1, end - 1)), panels.first_column(panel),
                                                panels.columns(), addends, y);
             }
-        });
+        }
     });
 }
 

@@ -107,22 +107,37 @@ struct WinogradMap<4> {
     }
 };
 
+/// Rows of a square that are computed together: as many as the registers hold, and those next to each other whose
+/// formulas share terms.
+template <int In, int Out>
+struct RowGroups {
+    static constexpr bool whole = In * Out <= 18;
+    static constexpr int count = whole ? 1 : Out / 2, rows = whole ? Out : 2;
+    static constexpr int row(int group, int r) {
+        if (whole) return r;
+        if (Out == 6) return group == 0 ? 5 * r : 2 * group - 1 + r;
+        return group + 2 * r;
+    }
+};
+
 /// Applies a map to columns, then to rows: get(i, j) -> element of the square [In, In], put(i, j, v) takes the square
-/// [Out, Out]. A map is one of the functions above.
+/// [Out, Out]. A map is one of the functions above. get may be called more than once for an element.
 template <int In, int Out, class Map, class Get, class Put>
 ITO_SIMD_INLINE void map_square(Map&& map, Get&& get, Put&& put) {
-    alignas(64) float room[Out][In][lanes];
-    unrolled<In>([&](auto j) __attribute__((always_inline)) {
-        Floats from[In], to[Out];
-        unrolled<In>([&](auto i) __attribute__((always_inline)) { from[i] = get(i, j); });
-        map(from, to);
-        unrolled<Out>([&](auto i) __attribute__((always_inline)) { store(to[i], room[i][j]); });
-    });
-    unrolled<Out>([&](auto i) __attribute__((always_inline)) {
-        Floats from[In], to[Out];
-        unrolled<In>([&](auto j) __attribute__((always_inline)) { from[j] = load(room[i][j]); });
-        map(from, to);
-        unrolled<Out>([&](auto j) __attribute__((always_inline)) { put(i, j, to[j]); });
+    using Groups = RowGroups<In, Out>;
+    unrolled<Groups::count>([&](auto group) __attribute__((always_inline)) {
+        Floats room[Groups::rows][In];
+        unrolled<In>([&](auto j) __attribute__((always_inline)) {
+            Floats from[In], to[Out];
+            unrolled<In>([&](auto i) __attribute__((always_inline)) { from[i] = get(i, j); });
+            map(from, to);  // what no row of the group needs is not computed
+            unrolled<Groups::rows>([&](auto r) __attribute__((always_inline)) { room[r][j] = to[Groups::row(group, r)]; });
+        });
+        unrolled<Groups::rows>([&](auto r) __attribute__((always_inline)) {
+            Floats to[Out];
+            map(room[r], to);
+            unrolled<Out>([&](auto j) __attribute__((always_inline)) { put(Groups::row(group, r), j, to[j]); });
+        });
     });
 }
 
