@@ -47,13 +47,14 @@ inline constexpr bool is_variant = false;
 template <class... T>
 inline constexpr bool is_variant<std::variant<T...>> = true;
 
-inline std::string joined(const std::string& prefix, std::string_view name) {
+[[gnu::noinline]] inline std::string joined(const std::string& prefix, std::string_view name) {
     return prefix.empty() ? std::string(name) : prefix + "." + std::string(name);
 }
 
-/// Calls enter(name, part) on every part, outermost first; goes inside while enter returns true.
+/// Calls enter(name, part) on every part, outermost first; goes inside while enter returns true. Not inline: the same
+/// parts stand in many.
 template <class Part, class Enter>
-void walk(const std::string& name, Part& part, Enter& enter) {
+[[gnu::noinline]] void walk(const std::string& name, Part& part, Enter& enter) {
     using Plain = std::remove_const_t<Part>;
     if constexpr (is_vector<Plain>) {
         for (std::size_t i = 0; i < part.size(); ++i) walk(joined(name, std::to_string(i)), part[i], enter);

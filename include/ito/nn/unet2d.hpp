@@ -168,7 +168,7 @@ MidBlock<T> UNet2D<T>::mid_block() const {
     style.groups = config_.norm_num_groups.value_or(detail::skip_groups(width));
     style.output_divisor = config_.mid_block_scale_factor;
     MidBlock<T> block;
-    block.resnets = {ResnetBlock<T>(width, width, style), ResnetBlock<T>(width, width, style)};
+    for (int i = 0; i < 2; ++i) block.resnets.push_back(ResnetBlock<T>(width, width, style));
     // Scale-shift networks norm this attention's input only if attn_norm_num_groups says so.
     const Index groups = config_.attn_norm_num_groups.value_or(style.scale_shift ? 0 : style.groups);
     if (config_.add_attention)

@@ -118,7 +118,7 @@ struct AttentionBlock {
                               " channels");
         const Index inner = heads * head_width;
         to_q = to_k = to_v = Linear<T>(channels, inner);
-        to_out = {Linear<T>(inner, channels)};
+        to_out.push_back(Linear<T>(inner, channels));
         if (groups > 0) group_norm.emplace(channels, groups, epsilon);
     }
 
