@@ -247,11 +247,11 @@ class GaussianMixture {
     Eigen::VectorXd into_axes(std::size_t c, const Eigen::VectorXd& x, const NoiseLevel& level) const {
         const Eigen::VectorXd away = x - level.alpha * components_[c].mean;
         if (components_[c].axes.size() == 0) return away;
-        return components_[c].axes.transpose() * away;
+        return components_[c].axes.transpose().lazyProduct(away);  // compiles in a tenth of the time of Eigen's blocks
     }
     Eigen::VectorXd out_of_axes(std::size_t c, const Eigen::VectorXd& y) const {
         if (components_[c].axes.size() == 0) return y;
-        return components_[c].axes * y;
+        return components_[c].axes.lazyProduct(y);
     }
 
     /// log p(x) and each component's share in p(x).

@@ -46,9 +46,10 @@ inline ConvAlgorithms read_conv_algorithms(const std::filesystem::path& path) {
     const auto extent = [&](const nlohmann::json& object, const char* key) {
         const auto found = object.find(key);
         require(found != object.end(), std::string("'") + key + "' is missing");
-        require(found->is_number_integer() && *found >= 1 && *found <= 1 << 24,
+        const Index value = found->is_number_integer() ? found->get<Index>() : 0;
+        require(value >= 1 && value <= 1 << 24,
                 std::string("'") + key + "' must be a number from 1 to 2^24, not " + detail::printable(found->dump()));
-        return found->get<Index>();
+        return value;
     };
     require(json.is_object(), "not a JSON object");
     for (const auto& item : json.items())
@@ -66,7 +67,7 @@ inline ConvAlgorithms read_conv_algorithms(const std::filesystem::path& path) {
         require(!algorithms.of(layer), "the layer " + text + " has an algorithm already");
         bool known = false;
         for (const auto& [algorithm, name] : detail::algorithm_names)
-            if (entry.contains("algorithm") && entry["algorithm"] == name) {
+            if (entry.contains("algorithm") && detail::is_text(entry["algorithm"], name)) {
                 algorithms.choose(layer, algorithm);
                 known = true;
             }

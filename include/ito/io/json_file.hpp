@@ -83,6 +83,11 @@ class JsonBuilder final : public nlohmann::json_sax<nlohmann::json> {
     std::vector<nlohmann::json*> open_;
 };
 
+/// Whether a value is that text. Comparing with == would make the compiler write out how any two values compare.
+inline bool is_text(const nlohmann::json& value, std::string_view text) {
+    return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+
 }  // namespace detail
 
 /// The JSON in a text out of that file. Throws FileError, with the offset of what is not JSON, or if it is nested

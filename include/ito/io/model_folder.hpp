@@ -94,7 +94,7 @@ inline Model load_model(const std::filesystem::path& folder) {
     const auto bad = [&](const std::string& why) { return ConfigError(index_path.string() + ": " + why); };
     const auto unet = index.find("unet");
     if (unet == index.end() || !unet->is_array() || unet->size() != 2) throw bad("names no unet");
-    if ((*unet)[1] != "UNet2DModel") throw bad("the unet is a " + (*unet)[1].dump() + ", ito has UNet2DModel");
+    if (!detail::is_text((*unet)[1], "UNet2DModel")) throw bad("the unet is a " + (*unet)[1].dump() + ", ito has UNet2DModel");
 
     Model model{
         load_unet2d(folder / "unet"), SchedulerConfig::load(folder / "scheduler" / "scheduler_config.json"), {}, -1};

@@ -94,7 +94,7 @@ inline std::string quote_infinities(const std::string& text) {
 
 /// An option that its class does not have is accepted if it asks for nothing: published configs carry such remnants.
 inline bool asks_for_nothing(const std::string& name, const nlohmann::json& value) {
-    if (value.is_null() || value == false) return true;
+    if (value.is_null() || (value.is_boolean() && !value.get<bool>())) return true;
     for (const char* idle : {"skip_prk_steps", "sample_max_value", "dynamic_thresholding_ratio", "clip_sample_range", "upscale_mode"})
         if (name == idle) return true;
     return false;

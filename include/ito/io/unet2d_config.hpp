@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ito/io/file_error.hpp"
+#include "ito/io/json_file.hpp"
 #include "ito/nn/unet2d.hpp"
 
 namespace ito {
@@ -118,7 +119,7 @@ void visit_unet2d_config(Config& c, Visit& visit) {
 inline nn::UNet2DConfig unet2d_config_from_json(const nlohmann::json& json) {
     if (!json.is_object()) throw ConfigError("config: not a JSON object");
     const auto name = json.find("_class_name");
-    if (name != json.end() && *name != "UNet2DModel") throw ConfigError("config: " + detail::printable(name->dump()) + " is not a UNet2DModel");
+    if (name != json.end() && !detail::is_text(*name, "UNet2DModel")) throw ConfigError("config: " + detail::printable(name->dump()) + " is not a UNet2DModel");
 
     nn::UNet2DConfig config;
     detail::ReadConfig read{json, {"sample_size"}};
