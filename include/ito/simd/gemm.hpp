@@ -155,10 +155,10 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
     const float* const first = w.row(panel, 0, 0);
     const Index least = tiles ? block.rows / tiles : 0, higher = tiles ? block.rows % tiles : 0;
     const Ahead ahead = Ahead::share(next, piece.rows(), width, piece.rows(), tiles);
-    Index row = 0;
-    const auto some = [&](Index height, Index begin, Index end) {
-        with_constant<dense_rows>(height, [&](auto rows) {
-            for (Index tile = begin; tile < end; ++tile, row += rows) {
+    for (Index tile = 0, row = 0; tile < tiles;) {  // those of one height in one loop
+        const Index end = tile < higher ? higher : tiles;
+        with_constant<dense_rows>(least + (tile < higher), [&](auto rows) {
+            for (; tile < end; ++tile, row += rows) {
                 TileRows at{start + row, residual ? residual + row : nullptr, block.y + row, column};
                 alignas(64) float room[rows * width];
                 float* rooms[rows];
@@ -168,9 +168,7 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
                     for (Index r = 0; r < rows; ++r) std::copy_n(rooms[r], columns, block.y[row + r] + column);
             }
         });
-    };
-    some(least + 1, 0, higher);
-    some(least, higher, tiles);
+    }
 }
 
 /// Length of the pieces that a sum is cut into, so that a panel's piece stays in the first-level cache for all rows.
