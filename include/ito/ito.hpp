@@ -148,6 +148,7 @@
 #include "ito/simd/math.hpp"
 #include "ito/simd/operands.hpp"
 #include "ito/simd/precision.hpp"
+#include "ito/simd/transpose.hpp"
 #include "ito/simd/winograd.hpp"
 #include "ito/simd/winograd_gradient.hpp"
 #include "ito/simd/winograd_maps.hpp"
