@@ -142,10 +142,10 @@ void dense_panel(const float* a, Index a_step, Index rows, const float* b, Index
     const Index tiles = (rows + dense_rows - 1) / dense_rows, least = tiles ? rows / tiles : 0, higher = tiles ? rows % tiles : 0;
     const Ahead ahead = Ahead::share(then.first, then.rows, Vectors * lanes, depth, tiles);
     const float* const first = a;
-    for (Index tile = 0; tile < tiles;) {  // those of one height in one loop
-        const Index end = tile < higher ? higher : tiles;
-        with_constant<dense_rows>(least + (tile < higher), [&](auto height) {
-            for (; tile < end; ++tile, a += height * (Transposed ? 1 : a_step), y += height * Vectors * lanes)
+    for (Index begin = 0, end; begin < tiles; begin = end) {  // those of one height in one loop
+        end = begin < higher ? higher : tiles;
+        with_constant<dense_rows>(least + (begin < higher), [&](auto height) {
+            for (Index tile = begin; tile < end; ++tile, a += height * (Transposed ? 1 : a_step), y += height * Vectors * lanes)
                 dense_tile<height, Vectors, Transposed>(a, a_step, tile + 1 < tiles ? a + height * a_step : first + depth, b, depth, y,
                                                         adds, ahead.of_tile(tile));
         });

@@ -155,10 +155,11 @@ void gathered_panel(const RowBlock& block, const SumPiece& piece, const PanelSta
     const float* const first = w.row(panel, 0, 0);
     const Index least = tiles ? block.rows / tiles : 0, higher = tiles ? block.rows % tiles : 0;
     const Ahead ahead = Ahead::share(next, piece.rows(), width, piece.rows(), tiles);
-    for (Index tile = 0, row = 0; tile < tiles;) {  // those of one height in one loop
-        const Index end = tile < higher ? higher : tiles;
-        with_constant<dense_rows>(least + (tile < higher), [&](auto rows) {
-            for (; tile < end; ++tile, row += rows) {
+    Index row = 0;
+    for (Index begin = 0, end; begin < tiles; begin = end) {  // those of one height in one loop
+        end = begin < higher ? higher : tiles;
+        with_constant<dense_rows>(least + (begin < higher), [&](auto rows) {
+            for (Index tile = begin; tile < end; ++tile, row += rows) {
                 TileRows at{start + row, residual ? residual + row : nullptr, block.y + row, column};
                 alignas(64) float room[rows * width];
                 float* rooms[rows];
