@@ -58,15 +58,6 @@ class Rows {
         gathered_product({count, 1, channels, a, &first, y, y}, w);
     }
 
-    /// The first `count` <= query_block rows of to = those of from times w.
-    static void product(const Rows& from, Index count, const PackedMatrix& w, Rows& to) {
-        const float* zeros[query_block];
-        alignas(64) static constexpr float zero[key_block] = {};
-        std::fill_n(zeros, count, zero);
-        const Index first = 0;
-        gathered_product({count, 1, w.depth(), from.addresses_.data(), &first, to.addresses_.data(), zeros}, w);
-    }
-
     /// sums [channels, w.columns()] += the first `count` rows, from a column on, transposed times w.
     void add_outer_product(Index column, Index count, Index channels, const PackedMatrix& w, float* sums) {
         const float* a[query_block];
@@ -227,7 +218,7 @@ inline void attention(const AttentionShape& s, const float* q, const float* k, c
             for (Index key = 0; key < s.keys; key += keys_together) {
                 const Index keys = std::min(keys_together, s.keys - key);
                 const HeadRows kh = rows_of(k, s.keys, s.heads, s.width, n, head, key);
-                panel_product(kh.at, kh.row_stride, keys, queries.data(), vectors, s.width, scores.data(), false, {});
+                panel_product(kh.at, kh.row_stride, keys, queries.data(), vectors, s.width, scores.data());
                 with_constant<dense_vectors>(vectors, [&](auto constant) {
                     soften_columns<constant>(scores.data(), keys, s.scale(), most, total, mixed.data(), key > 0 ? s.value_width : 0);
                 });
