@@ -151,6 +151,7 @@
 #include "ito/simd/transpose.hpp"
 #include "ito/simd/winograd.hpp"
 #include "ito/simd/winograd_gradient.hpp"
+#include "ito/simd/winograd_lines.hpp"
 #include "ito/simd/winograd_maps.hpp"
 #include "ito/task/class_conditional.hpp"
 #include "ito/task/tape_divergence.hpp"

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ito/simd/winograd_gradient.hpp"
+#include "ito/simd/winograd_lines.hpp"
 
 using namespace ito;
 using test::random_floats;
@@ -29,10 +30,10 @@ struct Layer {
     simd::WeightView view() const { return simd::WeightView::kernel(weight.data(), 9, shape.channels, out); }
     simd::Addends<float> addends() const { return {bias.data(), per_sample.data(), residual.data()}; }
 
-    template <int M>
+    template <int M, template <int> class Kernel = simd::WinogradKernel>
     Tensor<float> result() const {
         Tensor<float> y(residual.shape());
-        simd::winograd_convolve(shape, x.data(), simd::WinogradKernel<M>(view()), y.data(), addends());
+        simd::winograd_convolve(shape, x.data(), Kernel<M>(view()), y.data(), addends());
         return y;
     }
 
@@ -95,6 +96,23 @@ TEST_CASE("winograd convolution and its weight gradient equal their definitions 
                     REQUIRE(worst_error(layer.gradient<2>(), dw) < 1e-5);
                     REQUIRE(worst_error(layer.gradient<4>(), dw) < 2e-5);
                 }
+}
+
+TEST_CASE("winograd convolution with half of the kernel gives the same bits as with all of it") {
+    const auto check = [](const Layer& layer) {
+        CHECK(test::same_bits(layer.result<2, simd::WinogradLines>().span(), layer.result<2>().span()));
+        CHECK(test::same_bits(layer.result<4, simd::WinogradLines>().span(), layer.result<4>().span()));
+    };
+    for (Index side : {1, 4, 7, 8, 14, 23})
+        for (Index in : {1, 3, 17, 128, 150, 300})
+            for (Index out : {1, 16, 35}) {
+                CAPTURE(side, in, out);
+                check(Layer(1, side, side + 1, in, out));
+            }
+    check(Layer(3, 16, 16, 256, 64));
+    Layer layer(1, 9, 9, 20, 8);
+    layer.x(0, 4, 4, 3) = std::numeric_limits<float>::quiet_NaN();
+    CHECK(std::isnan(layer.result<4, simd::WinogradLines>()(0, 4, 4, 0)));
 }
 
 TEST_CASE("winograd convolution pads as it is asked") {

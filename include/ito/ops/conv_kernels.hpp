@@ -6,6 +6,7 @@
 #include "ito/simd/conv.hpp"
 #include "ito/simd/precision.hpp"
 #include "ito/simd/winograd_gradient.hpp"
+#include "ito/simd/winograd_lines.hpp"
 
 // Which kernel computes a convolution: the one place where that is chosen.
 namespace ito::ops::detail {
@@ -52,6 +53,17 @@ inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, const Arith
     return two <= four ? ConvAlgorithm::winograd2 : ConvAlgorithm::winograd4;
 }
 
+/// Winograd's convolution with the form of the kernel that is faster for so many tiles: half of it and the rest computed where
+/// it is read from memory for few of them. Both give the same bits.
+template <int M>
+void convolve_tiles(const ConvShape& s, const float* x, const Parameter<float>& weight, const simd::WeightView& view, bool transposed,
+                    Index out, const Addends<float>& addends, float* y) {
+    constexpr Index few_tiles = 24, beyond_caches = 1 << 16;
+    if (simd::registers == 32 && simd::detail::Tiling<M>(s).count <= few_tiles && s.channels * out >= beyond_caches)
+        simd::winograd_convolve(s, x, kernel_of<simd::WinogradLines<M>>(weight, view, transposed), y, addends);
+    else simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<M>>(weight, view, transposed), y, addends);
+}
+
 /// y [images, out_height, out_width, out] = addends + convolution of x with the weight [kh, kw, I, O], or with its
 /// transpose, which reads O channels and makes I.
 template <class T>
@@ -61,10 +73,8 @@ void convolve(const ConvShape& s, const T* x, const Parameter<T>& weight, bool t
     if constexpr (has_kernels<T>) {
         const auto view = simd::WeightView::kernel(weight.value.data(), s.taps(), in, out);
         switch (choose_algorithm(s, made, how)) {
-            case ConvAlgorithm::winograd2:
-                return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<2>>(weight, view, transposed), y, addends);
-            case ConvAlgorithm::winograd4:
-                return simd::winograd_convolve(s, x, kernel_of<simd::WinogradKernel<4>>(weight, view, transposed), y, addends);
+            case ConvAlgorithm::winograd2: return convolve_tiles<2>(s, x, weight, view, transposed, made, addends, y);
+            case ConvAlgorithm::winograd4: return convolve_tiles<4>(s, x, weight, view, transposed, made, addends, y);
             case ConvAlgorithm::bf16: {
                 const auto& packed = kernel_of<simd::Bf16Matrix>(weight, view, transposed);
                 if (!s.pointwise()) return simd::bf16_convolve(s, x, packed, y, addends, s.images);

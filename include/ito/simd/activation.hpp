@@ -16,6 +16,7 @@ ITO_SIMD_INLINE V sigmoid(V x) {
 }
 
 /// x / (1 + e^-x)
+ITO_SIMD_INLINE Floats silu(Floats x) { return multiply(x, logistic_of_two(multiply(x, broadcast(-1.44269504f)))); }
 template <class V>
 ITO_SIMD_INLINE V silu(V x) {
     return divide(x, add(constant(x, 1), exponential(subtract(constant(x, 0), x))));

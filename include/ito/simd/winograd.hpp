@@ -18,6 +18,50 @@
 // among threads.
 namespace ito::simd {
 
+namespace detail {
+
+/// Room for a matrix [rows, width] at each point. Matrices stand a cache line off a multiple of their size, so that the
+/// same place at all points does not fall into one set of the cache.
+class PointRoom {
+  public:
+    PointRoom(Index points, Index rows, Index width) : width_(width), stride_(rows * width + 16), values_({points * stride_}) {}
+
+    float* row(Index point, Index row) { return values_.data() + point * stride_ + row * width_; }
+    const float* row(Index point, Index row) const { return values_.data() + point * stride_ + row * width_; }
+    Index width() const { return width_; }
+    /// Between a place and the same place at the next point.
+    Index stride() const { return stride_; }
+
+  private:
+    Index width_, stride_;
+    Tensor<float> values_;
+};
+
+/// Inputs of tiles at the points, `depth` channels at a time: [piece][point][tile][channel], tiles `step` floats apart.
+template <int M>
+class WinogradInput {
+  public:
+    static constexpr Index points = (M + 2) * (M + 2);
+
+    WinogradInput(Index channels, Index tiles, Index depth, Index step)
+        : tiles_(tiles), depth_(depth), room_((channels + depth - 1) / depth * points, tiles, step) {}
+
+    Index tiles() const { return tiles_; }
+    Index depth() const { return depth_; }
+    Index step() const { return room_.width(); }
+    /// The piece that begins at channel c.
+    float* at(Index c, Index point, Index tile) { return room_.row(c / depth_ * points + point, tile); }
+    const float* at(Index c, Index point, Index tile) const { return const_cast<WinogradInput*>(this)->at(c, point, tile); }
+    /// Between a place and the same place at the next point.
+    Index stride() const { return room_.stride(); }
+
+  private:
+    Index tiles_, depth_;
+    PointRoom room_;
+};
+
+}  // namespace detail
+
 /// The kernel at the points, a matrix [channels, columns] for each: [panel][point][channels][width].
 template <int M>
 class WinogradKernel {
@@ -34,12 +78,13 @@ class WinogradKernel {
                 for (int v = 0; v < panels_.vectors(panel); ++v) {
                     const Index column = panels_.first_column(panel) + v * lanes, count = std::min<Index>(lanes, columns - column);
                     const float* from = w.first + c * w.in_stride + column * w.out_stride;
+                    // Along the lines first, as WinogradLines does.
                     map_square<3, side>(
-                        [](const auto& g, auto& u) __attribute__((always_inline)) { WinogradMap<M>::kernel(g, u); },
-                        [&](auto i, auto j) __attribute__((always_inline)) {
+                        KernelAtAll<M>(),
+                        [&](auto j, auto i) __attribute__((always_inline)) {
                             return load_strided(from + (i * 3 + j) * w.tap_stride, w.out_stride, count);
                         },
-                        [&](auto i, auto j, Floats u) __attribute__((always_inline)) {
+                        [&](auto j, auto i, Floats u) __attribute__((always_inline)) {
                             store(u, panels_.row(panel, i * side + j, c) + v * lanes);
                         });
                 }
@@ -47,9 +92,26 @@ class WinogradKernel {
         });
     }
 
-    Index channels() const { return panels_.depth(); }
     Index columns() const { return panels_.columns(); }
-    const PanelStack& panels() const { return panels_; }
+    Index panels() const { return panels_.panels(); }
+    Index first_column(Index panel) const { return panels_.first_column(panel); }
+    Index width(Index panel) const { return panels_.width(panel); }
+
+    /// As multiply takes it.
+    detail::WinogradInput<M> input(Index tiles) const {
+        const Index channels = panels_.depth();
+        return {channels, tiles, channels, (channels + lanes - 1) / lanes * lanes};
+    }
+
+    /// result [point][tile, width] = input times a panel at every point.
+    void multiply(Index panel, const detail::WinogradInput<M>& input, detail::PointRoom& result) const {
+        const Index channels = panels_.depth();
+        for (int point = 0; point < points; ++point) {
+            const float* const w = panels_.row(panel, point, 0);
+            panel_product(input.at(0, point, 0), input.step(), input.tiles(), w, panels_.vectors(panel), channels, result.row(point, 0),
+                          false, {w + panels_.stride(panel), std::min(detail::dense_depth, channels)});
+        }
+    }
 
   private:
     PanelStack panels_;
@@ -73,27 +135,10 @@ struct Tiling {
     }
 };
 
-/// Room for a matrix [rows, width] at each point. Matrices stand a cache line off a multiple of their size, so that the
-/// same place at all points does not fall into one set of the cache.
-class PointRoom {
-  public:
-    PointRoom(int points, Index rows, Index width) : width_(width), stride_(rows * width + 16), values_({points * stride_}) {}
-
-    float* row(int point, Index row) { return values_.data() + point * stride_ + row * width_; }
-    const float* row(int point, Index row) const { return values_.data() + point * stride_ + row * width_; }
-    Index width() const { return width_; }
-    /// Between a place and the same place at the next point.
-    Index stride() const { return stride_; }
-
-  private:
-    Index width_, stride_;
-    Tensor<float> values_;
-};
-
-/// Inputs of one tile, all channels, seen at the points -> row `to` of room. zeros holds as many zeros as channels.
+/// Inputs of one tile, channels [begin, end), seen at the points -> to, `stride` apart. zeros holds as many zeros as channels.
 template <int M>
-void winograd_input(const ConvShape& shape, const float* x, const typename Tiling<M>::Place& at, const float* zeros,
-                    PointRoom& room, Index to) {
+void winograd_input(const ConvShape& shape, const float* x, const typename Tiling<M>::Place& at, const float* zeros, Index begin,
+                    Index end, float* to, Index stride) {
     constexpr int side = M + 2;
     const float* pixel[side][side];
     for (int i = 0; i < side; ++i) {
@@ -105,8 +150,8 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
         }
     }
     // Everything that the stores might alias is copied to locals, or it would be read again for each of them.
-    float* const first = room.row(0, to);
-    const Index stride = room.stride(), channels = shape.channels, to_next = M * channels;  // the tile on the right
+    float* const first = to - begin;
+    const Index to_next = M * shape.channels;  // the tile on the right
     auto map = [&](Index c, auto get) __attribute__((always_inline)) {
         // The tiles above had the other pixels of the next tile.
         unrolled<M * M>([&](auto p) __attribute__((always_inline)) {
@@ -118,9 +163,9 @@ void winograd_input(const ConvShape& shape, const float* x, const typename Tilin
                                    store(t, first + (i * side + j) * stride + c);
                                });
     };
-    Index c = 0;
-    for (; c + lanes <= channels; c += lanes) map(c, [](const float* p) __attribute__((always_inline)) { return load(p); });
-    if (c < channels) map(c, [&](const float* p) { return load_part(p, channels - c); });
+    Index c = begin;
+    for (; c + lanes <= end; c += lanes) map(c, [](const float* p) __attribute__((always_inline)) { return load(p); });
+    if (c < end) map(c, [&](const float* p) { return load_part(p, end - c); });
 }
 
 /// Row `from` of what the points gave for one panel -> columns [column, column + width) of a tile of the result. Those
@@ -193,36 +238,32 @@ struct WinogradShares {
 }  // namespace detail
 
 /// y [images * out_height * out_width, columns] = convolution of x with the kernel, plus the addends, on all threads.
-/// The shape must have kernel 3 x 3, step and dilation 1.
-template <int M>
-void winograd_convolve(const ConvShape& shape, const float* x, const WinogradKernel<M>& kernel, float* y,
-                       const Addends<float>& addends) {
-    constexpr int points = WinogradKernel<M>::points;
+/// The shape must have kernel 3 x 3, step and dilation 1. The kernel is a WinogradKernel<M> or WinogradLines<M>: the bits of
+/// the result are the same.
+template <int M, template <int> class Kernel>
+void winograd_convolve(const ConvShape& shape, const float* x, const Kernel<M>& kernel, float* y, const Addends<float>& addends) {
+    constexpr int points = (M + 2) * (M + 2);
     const detail::Tiling<M> tiling(shape);
-    const PanelStack& panels = kernel.panels();
-    const Index channels = shape.channels, padded = (channels + lanes - 1) / lanes * lanes;
+    const Index channels = shape.channels;
     const Tensor<float> zeros = Tensor<float>::zeros({channels});
-    const detail::WinogradShares shares(tiling.count, detail::winograd_tiles_together(points, channels), panels.panels(),
+    const detail::WinogradShares shares(tiling.count, detail::winograd_tiles_together(points, channels), kernel.panels(),
                                         ThreadPool::current().threads());
     parallel_for(shares.blocks * shares.groups, 1, [&](Index first_share, Index last_share) {
         for (Index share = first_share; share < last_share; ++share) {
             const Index block = share / shares.groups, group = share % shares.groups;
             const Index begin = block * tiling.count / shares.blocks, end = (block + 1) * tiling.count / shares.blocks;
-            const Index first = group * panels.panels() / shares.groups, last = (group + 1) * panels.panels() / shares.groups;
-            detail::PointRoom input(points, end - begin, padded);
+            const Index first = group * kernel.panels() / shares.groups, last = (group + 1) * kernel.panels() / shares.groups;
+            detail::WinogradInput<M> input = kernel.input(end - begin);
             for (Index t = begin; t < end; ++t)
-                detail::winograd_input<M>(shape, x, tiling.place(t), zeros.data(), input, t - begin);
+                for (Index c = 0; c < channels; c += input.depth())
+                    detail::winograd_input<M>(shape, x, tiling.place(t), zeros.data(), c, std::min(channels, c + input.depth()),
+                                              input.at(c, 0, t - begin), input.stride());
             for (Index panel = first; panel < last; ++panel) {
-                detail::PointRoom result(points, end - begin, panels.width(panel));
-                for (int point = 0; point < points; ++point) {
-                    const float* const w = panels.row(panel, point, 0);
-                    panel_product(input.row(point, 0), padded, end - begin, w, panels.vectors(panel), channels, result.row(point, 0),
-                                  false, {w + panels.stride(panel), std::min(detail::dense_depth, channels)});
-                }
+                detail::PointRoom result(points, end - begin, kernel.width(panel));
+                kernel.multiply(panel, input, result);
                 for (Index t = begin; t < end; ++t)
-                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t),
-                                               tiling.place(std::min(t + 1, end - 1)), panels.first_column(panel),
-                                               panels.columns(), addends, y);
+                    detail::winograd_output<M>(shape, result, t - begin, tiling.place(t), tiling.place(std::min(t + 1, end - 1)),
+                                               kernel.first_column(panel), kernel.columns(), addends, y);
             }
         }
     });

@@ -52,7 +52,7 @@ void winograd_weight_gradient(const ConvShape& shape, const float* x, const floa
         const Index count = std::min(block, tiling.count - begin);
         parallel_for(count, std::max<Index>(1, 512 / (channels + columns)), [&](Index first, Index last) {
             for (Index t = first; t < last; ++t) {
-                detail::winograd_input<M>(shape, x, tiling.place(begin + t), zeros.data(), input, t);
+                detail::winograd_input<M>(shape, x, tiling.place(begin + t), zeros.data(), 0, channels, input.row(0, t), input.stride());
                 detail::winograd_result_gradient<M>(shape, dy, tiling.place(begin + t), result, t);
             }
         });

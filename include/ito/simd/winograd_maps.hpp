@@ -8,8 +8,10 @@
 // are multiplied by their values at M + 1 points and infinity. With N_i the product of p_i - p_j over the other points:
 //
 //     input:   coefficients of the product of (x - p_j), j != i, along the line; at infinity of all (x - p_j)
-//     kernel:  sum g_k p_i^k / N_i; at infinity the last one
-//     output:  y_k = sum over i of m_i p_i^k, to the last one what infinity gave
+//     kernel:  sum g_k p_i^k; at infinity the last one
+//     output:  y_k = sum over i of m_i p_i^k / N_i, to the last one what infinity gave
+//
+// Points come in pairs: 0 and infinity, which are the first and the last, and then p and -p, which share what is even.
 //
 // The gradient of the kernel is the convolution of the same M + 2 inputs with M gradients into 3, so the same input is
 // used: gradient() is the kernel's formula for M numbers, kernel_sum() the output's for 3.
@@ -27,29 +29,23 @@ struct WinogradMap<2> {
         t[2] = subtract(d[2], d[1]);
         t[3] = subtract(d[3], d[1]);
     }
-    ITO_SIMD_INLINE static void kernel(const Floats (&g)[3], Floats (&u)[4]) {
-        const Floats half = broadcast(0.5f), even = multiply(half, add(g[0], g[2])), odd = multiply(half, g[1]);
-        u[0] = g[0];
-        u[1] = add(even, odd);
-        u[2] = subtract(even, odd);
-        u[3] = g[2];
-    }
+    static constexpr float point(int) { return 1; }
     ITO_SIMD_INLINE static void output(const Floats (&m)[4], Floats (&y)[2]) {
-        y[0] = add(m[0], add(m[1], m[2]));
-        y[1] = add(m[3], subtract(m[1], m[2]));
+        const Floats half = broadcast(0.5f);
+        y[0] = multiply_add(half, add(m[1], m[2]), m[0]);
+        y[1] = multiply_add(half, subtract(m[1], m[2]), m[3]);
     }
     ITO_SIMD_INLINE static void gradient(const Floats (&g)[2], Floats (&u)[4]) {
-        const Floats half = broadcast(0.5f);
         u[0] = g[0];
-        u[1] = multiply(half, add(g[0], g[1]));
-        u[2] = multiply(half, subtract(g[0], g[1]));
+        u[1] = add(g[0], g[1]);
+        u[2] = subtract(g[0], g[1]);
         u[3] = g[1];
     }
     ITO_SIMD_INLINE static void kernel_sum(const Floats (&m)[4], Floats (&y)[3]) {
-        const Floats even = add(m[1], m[2]);
-        y[0] = add(m[0], even);
-        y[1] = subtract(m[1], m[2]);
-        y[2] = add(m[3], even);
+        const Floats half = broadcast(0.5f), even = add(m[1], m[2]);
+        y[0] = multiply_add(half, even, m[0]);
+        y[1] = multiply(half, subtract(m[1], m[2]));
+        y[2] = multiply_add(half, even, m[3]);
     }
 };
 
@@ -67,31 +63,26 @@ struct WinogradMap<4> {
         pair(a, negative_multiply_add(broadcast(b2), d[2], d[4]), negative_multiply_add(broadcast(b2), d[1], d[3]), t[1], t[2]);
         pair(b, negative_multiply_add(broadcast(a2), d[2], d[4]), negative_multiply_add(broadcast(a2), d[1], d[3]), t[3], t[4]);
     }
-    ITO_SIMD_INLINE static void kernel(const Floats (&g)[3], Floats (&u)[6]) {
-        u[0] = multiply(broadcast(at_0), g[0]);
-        scaled_pair(at_a, a, multiply_add(broadcast(a2), g[2], g[0]), g[1], u[1], u[2]);
-        scaled_pair(at_b, b, multiply_add(broadcast(b2), g[2], g[0]), g[1], u[3], u[4]);
-        u[5] = g[2];
-    }
+    static constexpr float point(int pair) { return pair == 1 ? a : b; }
     ITO_SIMD_INLINE static void output(const Floats (&m)[6], Floats (&y)[4]) {
         const Floats even_a = add(m[1], m[2]), odd_a = subtract(m[1], m[2]);
         const Floats even_b = add(m[3], m[4]), odd_b = subtract(m[3], m[4]);
-        y[0] = add(m[0], add(even_a, even_b));
-        y[1] = multiply_add(broadcast(b), odd_b, multiply(broadcast(a), odd_a));
-        y[2] = multiply_add(broadcast(b2), even_b, multiply(broadcast(a2), even_a));
-        y[3] = multiply_add(broadcast(b * b2), odd_b, multiply_add(broadcast(a * a2), odd_a, m[5]));
+        y[0] = multiply_add(broadcast(at_0), m[0], sum(at_a, even_a, at_b, even_b));
+        y[1] = sum(a * at_a, odd_a, b * at_b, odd_b);
+        y[2] = sum(a2 * at_a, even_a, b2 * at_b, even_b);
+        y[3] = add(m[5], sum(a * a2 * at_a, odd_a, b * b2 * at_b, odd_b));
     }
     ITO_SIMD_INLINE static void gradient(const Floats (&g)[4], Floats (&u)[6]) {
-        u[0] = multiply(broadcast(at_0), g[0]);
-        scaled_pair(at_a, a, multiply_add(broadcast(a2), g[2], g[0]), multiply_add(broadcast(a2), g[3], g[1]), u[1], u[2]);
-        scaled_pair(at_b, b, multiply_add(broadcast(b2), g[2], g[0]), multiply_add(broadcast(b2), g[3], g[1]), u[3], u[4]);
+        u[0] = g[0];
+        pair(a, multiply_add(broadcast(a2), g[2], g[0]), multiply_add(broadcast(a2), g[3], g[1]), u[1], u[2]);
+        pair(b, multiply_add(broadcast(b2), g[2], g[0]), multiply_add(broadcast(b2), g[3], g[1]), u[3], u[4]);
         u[5] = g[3];
     }
     ITO_SIMD_INLINE static void kernel_sum(const Floats (&m)[6], Floats (&y)[3]) {
         const Floats even_a = add(m[1], m[2]), even_b = add(m[3], m[4]);
-        y[0] = add(m[0], add(even_a, even_b));
-        y[1] = multiply_add(broadcast(b), subtract(m[3], m[4]), multiply(broadcast(a), subtract(m[1], m[2])));
-        y[2] = multiply_add(broadcast(b2), even_b, multiply_add(broadcast(a2), even_a, m[5]));
+        y[0] = multiply_add(broadcast(at_0), m[0], sum(at_a, even_a, at_b, even_b));
+        y[1] = sum(a * at_a, subtract(m[1], m[2]), b * at_b, subtract(m[3], m[4]));
+        y[2] = add(m[5], sum(a2 * at_a, even_a, b2 * at_b, even_b));
     }
 
   private:
@@ -100,10 +91,45 @@ struct WinogradMap<4> {
         plus = multiply_add(broadcast(p), odd, even);
         minus = negative_multiply_add(broadcast(p), odd, even);
     }
-    ITO_SIMD_INLINE static void scaled_pair(float scale, float p, Floats even, Floats odd, Floats& plus, Floats& minus) {
-        pair(p, even, odd, plus, minus);
-        plus = multiply(broadcast(scale), plus);
-        minus = multiply(broadcast(scale), minus);
+    ITO_SIMD_INLINE static Floats sum(float scale, Floats m, float other_scale, Floats other) {
+        return multiply_add(broadcast(other_scale), other, multiply(broadcast(scale), m));
+    }
+};
+
+/// A line of the kernel at the first pair of points, 0 and infinity.
+struct KernelAtEnds {
+    ITO_SIMD_INLINE void operator()(const Floats (&g)[3], Floats (&u)[2]) const {
+        u[0] = g[0];
+        u[1] = g[2];
+    }
+};
+
+/// At p and -p.
+struct KernelAtPair {
+    Floats p, square;
+
+    explicit KernelAtPair(float p) : p(broadcast(p)), square(broadcast(p * p)) {}
+
+    ITO_SIMD_INLINE void operator()(const Floats (&g)[3], Floats (&u)[2]) const {
+        const Floats even = multiply_add(square, g[2], g[0]);
+        u[0] = multiply_add(p, g[1], even);
+        u[1] = negative_multiply_add(p, g[1], even);
+    }
+};
+
+/// At all points, with the same bits.
+template <int M>
+struct KernelAtAll {
+    ITO_SIMD_INLINE void operator()(const Floats (&g)[3], Floats (&u)[M + 2]) const {
+        Floats two[2];
+        KernelAtEnds()(g, two);
+        u[0] = two[0];
+        u[M + 1] = two[1];
+        unrolled<M / 2>([&](auto i) __attribute__((always_inline)) {
+            KernelAtPair(WinogradMap<M>::point(i + 1))(g, two);
+            u[2 * i + 1] = two[0];
+            u[2 * i + 2] = two[1];
+        });
     }
 };
 
