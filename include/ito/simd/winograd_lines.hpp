@@ -17,10 +17,10 @@ inline constexpr Index line_depth = dense_depth, line_step = line_depth + 16;
 
 /// y(point) [Rows, lanes] = or += a(point) [Rows, depth] u(point) [depth, lanes] at Points points; kernel(g, u) makes a row
 /// of each u out of three lines g of b [depth, 3, lanes]. Rows of a are line_step apart, points of a and y
-/// a_stride and y_stride.
+/// a_stride and y_stride. A function of its own, which F(2 x 2) and F(4 x 4) share.
 template <int Rows, int Points, class Kernel>
-ITO_SIMD_INLINE void line_tile(const float* a, Index a_stride, const float* b, Index depth, const Kernel& kernel, float* y,
-                               Index y_stride, bool adds, Ahead ahead) {
+void line_tile(const float* a, Index a_stride, const float* b, Index depth, const Kernel& kernel, float* y, Index y_stride, bool adds,
+               Ahead ahead) {
     Floats sum[Points][Rows];
     unrolled<Points>([&](auto p) __attribute__((always_inline)) {
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) { sum[p][r] = broadcast(0); });
