@@ -152,6 +152,28 @@ TEST_CASE("the other operations on float agree with double") {
     }
 }
 
+TEST_CASE("group norm writes over what nobody else reads, and over nothing else") {
+    const Tensor<float> x = random_floats({2, 5, 3, 8}, 1);
+    const Parameter<float> gamma{random_floats({8}, 2)}, beta{random_floats({8}, 3)};
+    const ops::GroupNorm how{4, 1e-5, Activation::silu};
+    Var<float> alone = Tensor<float>(x), shared = Tensor<float>(x);
+    const float *const before = alone->data(), *const kept = shared->data();
+    const Var<float> other = shared, y = ops::group_norm(shared, gamma, beta, how);
+    CHECK(y->data() != kept);
+    CHECK(ops::group_norm(std::move(shared), gamma, beta, how)->data() != kept);
+    CHECK(test::same_bits(other->span(), x.span()));
+
+    const Var<float> moved = ops::group_norm(std::move(alone), gamma, beta, how);
+    CHECK(moved->data() == before);
+    CHECK(test::same_bits(moved->span(), y->span()));
+
+    Tape<float> tape;
+    Var<float> tracked = tape.input(x);
+    const float* const recorded = tracked->data();
+    CHECK(ops::group_norm(std::move(tracked), gamma, beta, how)->data() != recorded);
+    CHECK(ops::group_norm(Var<float>(Tensor<float>(x)), gamma, beta, how, tape.input(random_floats({2, 16}, 4))).tracked());
+}
+
 TEST_CASE("a sample has the same bits in any batch and for any number of threads") {
     const Index c = GENERATE(6, 40);
     const Tensor<float> x = random_floats({5, 7, 9, c}, 1), scale_shift = random_floats({5, 2 * c}, 2);

@@ -40,6 +40,10 @@ class Var {
     /// Whether a gradient flows to this value.
     bool tracked() const { return node_ >= 0; }
 
+    /// The numbers, to be overwritten by an operation that this value was moved into; null if anyone else may read them: another
+    /// value, a tape or the owner of a borrowed tensor.
+    Tensor<T>* spare() { return value_.use_count() == 1 && !tape_ ? const_cast<Tensor<T>*>(value_.get()) : nullptr; }
+
   private:
     friend class Tape<T>;
     std::shared_ptr<const Tensor<T>> value_;

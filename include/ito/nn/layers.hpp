@@ -54,7 +54,8 @@ Conv2d<T> conv3x3(Index in, Index out) {
     return {in, out, 3, {1, ops::Padding::same(1)}};
 }
 
-/// Group normalisation with its affine map, and an activation if asked: [N, .., C] -> [N, .., C].
+/// Group normalisation with its affine map, and an activation if asked: [N, .., C] -> [N, .., C]. An x that is moved here and
+/// that nobody else has becomes the result.
 template <class T>
 struct GroupNorm {
     Parameter<T> weight, bias;  // [C]
@@ -71,8 +72,8 @@ struct GroupNorm {
                               " channels");
     }
 
-    Var<T> operator()(const Var<T>& x, ops::Activation activation = ops::Activation::none, const Var<T>& scale_shift = {}) const {
-        return ops::group_norm(x, weight, bias, {groups, epsilon, activation}, scale_shift);
+    Var<T> operator()(Var<T> x, ops::Activation activation = ops::Activation::none, const Var<T>& scale_shift = {}) const {
+        return ops::group_norm(std::move(x), weight, bias, {groups, epsilon, activation}, scale_shift);
     }
 
     static void fields(auto& self, auto&& visit) {

@@ -111,7 +111,7 @@ struct SkipUpBlock {
         for (const auto& resnet : resnets) {
             x = ops::concat(x, skips.back());
             skips.pop_back();
-            x = resnet(x, time);
+            x = resnet(std::move(x), time);
         }
         if (!attentions.empty()) x = attentions[0](x);
         if (image) image = ops::fir_upsample(image);

@@ -305,7 +305,7 @@ Var<T> UNet2D<T>::forward(const Var<T>& x, std::span<const T> times, const Var<T
     if (mid_block_) h = (*mid_block_)(h, time);
     image = {};
     for (const auto& block : up_blocks_) std::visit(run, block);
-    h = conv_out_(conv_norm_out_(h, ops::Activation::silu), {}, image);
+    h = conv_out_(conv_norm_out_(std::move(h), ops::Activation::silu), {}, image);
     if (config_.time_embedding_type != "fourier") return h;
     // Trained as a score: the noise level divides what the network says (Song et al. 2021, appendix G).
     Tensor<T> inverse({static_cast<Index>(times.size())});

@@ -67,13 +67,14 @@ struct ResnetBlock {
         if (in != out || resampling == Resampling::fir_down || resampling == Resampling::fir_up) conv_shortcut.emplace(in, out, 1);
     }
 
-    Var<T> operator()(const Var<T>& input, const Var<T>& time) const {
-        const Var<T> x = resample(input);
+    Var<T> operator()(Var<T> input, const Var<T>& time) const {
+        Var<T> x = resample(input);
+        if (conv_shortcut) x = (*conv_shortcut)(x);
         const Var<T> embedding = time_emb_proj(time);
-        Var<T> h = resample(norm1(input, style.activation));
+        Var<T> h = resample(norm1(std::move(input), style.activation));
         if (style.scale_shift) h = norm2(conv1(h), style.activation, embedding);
         else h = norm2(conv1(h, embedding), style.activation);
-        h = conv2(ops::dropout(h, style.dropout), {}, conv_shortcut ? (*conv_shortcut)(x) : x);
+        h = conv2(ops::dropout(h, style.dropout), {}, x);
         return style.output_divisor == 1 ? h : ops::scale(h, static_cast<T>(1 / style.output_divisor));
     }
 
@@ -224,7 +225,7 @@ struct UpBlock {
         for (std::size_t i = 0; i < resnets.size(); ++i) {
             x = ops::concat(x, skips.back());  // what it was made of is not kept while the block runs
             skips.pop_back();
-            x = resnets[i](x, time);
+            x = resnets[i](std::move(x), time);
             if (!attentions.empty()) x = attentions[i](x);
         }
         if (upsample) x = (*upsample)(x);

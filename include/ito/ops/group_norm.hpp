@@ -115,10 +115,11 @@ Tensor<double> find_moments(const Strips& s, const T* x, double epsilon, NormFac
 
 /// Group normalisation (Wu and He 2018), an optional scale and shift per sample, and an activation, in one operation:
 /// y = act((x - mean_g) / sqrt(var_g + epsilon) * gamma * (1 + scale) + beta * (1 + scale) + shift).
-/// x [N, .., C], gamma and beta [C], scale_shift [N, 2 C] (scales first) or empty -> [N, .., C].
+/// x [N, .., C], gamma and beta [C], scale_shift [N, 2 C] (scales first) or empty -> [N, .., C]. An x that is moved here and
+/// that nobody else has becomes the result.
 /// Throws ShapeError if C is not a multiple of the groups or a parameter does not fit.
 template <class T>
-Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>& beta, const GroupNorm& how,
+Var<T> group_norm(Var<T> x, const Parameter<T>& gamma, const Parameter<T>& beta, const GroupNorm& how,
                   const Var<T>& scale_shift = {}) {
     const Index n = x->dim(0), channels = x->dim(-1);
     if (how.groups < 1 || channels % how.groups != 0)
@@ -131,9 +132,12 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
 
     const Profile::Timer timer("group norm", x.shape());
     detail::NormFactors<T> factors(n, channels);
-    Tensor<T> y(x.shape());
+    Tensor<T>* const spare = scale_shift.tape() ? nullptr : x.spare();
+    Tensor<T> y = spare ? Tensor<T>() : Tensor<T>(x.shape());
+    const T* const from = x->data();
+    T* const to = spare ? spare->data() : y.data();
     strips.for_samples([&](const detail::Strips& some) {
-        const Tensor<double> means = detail::find_moments(some, x->data(), how.epsilon, factors);
+        const Tensor<double> means = detail::find_moments(some, from, how.epsilon, factors);
         for (Index k = 0; k < some.samples; ++k) {
             const Index i = some.first + k;
             const T* scales = scale_shift ? scale_shift->data() + i * 2 * channels : nullptr;
@@ -146,9 +150,10 @@ Var<T> group_norm(const Var<T>& x, const Parameter<T>& gamma, const Parameter<T>
             }
         }
         some.for_each([&](Index i, Index, Index offset, Index rows) {
-            simd::affine_rows(activation, x->data() + offset, rows, channels, factors.slope(i), factors.shift(i), y.data() + offset);
+            simd::affine_rows(activation, from + offset, rows, channels, factors.slope(i), factors.shift(i), to + offset);
         });
     });
+    if (spare) return x;
 
     Tape<T>* tape = common_tape(x, scale_shift);
     if (!tape) return Var<T>(std::move(y));
