@@ -56,6 +56,21 @@ TEST_CASE("conv2d on float agrees with double") {
     }
 }
 
+TEST_CASE("one image and a batch, whose kernels are read in different forms, have the same bits") {
+    const Parameter<float> weight{random_floats({3, 3, 256, 256}, 1)}, bias{random_floats({256}, 2)};
+    for (Index side : {8, 16}) {
+        const Tensor<float> x = random_floats({5, side, side, 256}, 3);
+        const auto size = static_cast<std::size_t>(x.size() / 5);
+        const Var<float> all = ops::conv2d(Var<float>(Tensor<float>(x)), weight, &bias, {1, ops::Padding::same(1)});
+        for (std::size_t n : {0, 4}) {
+            Tensor<float> one({1, side, side, 256});
+            std::copy_n(x.data() + n * size, size, one.data());
+            const Var<float> y = ops::conv2d(Var<float>(std::move(one)), weight, &bias, {1, ops::Padding::same(1)});
+            CHECK(test::same_bits(y->span(), all->span().subspan(n * size, size)));
+        }
+    }
+}
+
 TEST_CASE("gradients of weights have the same bits for any number of threads") {
     const std::vector<Tensor<float>> inputs{random_floats({5, 13, 11, 20}, 1)};
     const std::vector<Tensor<float>> parameters{random_floats({3, 3, 20, 17}, 2), random_floats({17}, 3)};

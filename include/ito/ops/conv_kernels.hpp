@@ -12,7 +12,7 @@
 namespace ito::ops::detail {
 
 /// Clock cycles of a convolution of one image by each algorithm, fitted to measurements. Winograd's pays for seeing inputs
-/// and results at the points, and reads 4 or 1.8 times the weights.
+/// and results at the points, and reads 4 or 1.8 times the weights; what WinogradLines saves is not counted.
 struct ConvCost {
     const ConvShape& shape;
     double vectors;  // registers of one pixel's result
@@ -39,7 +39,7 @@ struct ConvCost {
 /// so that a sample has the same bits in any batch; the price is paid by small images with many channels, where a batch would
 /// rather read more weights than one image does. With AVX-512 the 3x3 convolutions of ddpm-cifar10-32 take what the fastest
 /// algorithm of each layer takes at batch 1, and 8% more at batch 8 (5% of the pass): F(4x4) at 8x8 pixels would be a quarter
-/// faster there and two thirds slower for one image, F(2x2) at 4x4 pixels 40% faster there and half as slow again for one.
+/// faster there and a seventh slower for one image, F(2x2) at 4x4 pixels 40% faster there and half as slow again for one.
 inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, const Arithmetic& how) {
     // A tile of fewer channels would be mostly zeros; the first layer of a network stays as exact as it is.
     if (how.precision == Precision::bf16 && s.channels >= 16 && s.dilation == 1) return ConvAlgorithm::bf16;
@@ -54,7 +54,7 @@ inline ConvAlgorithm choose_algorithm(const ConvShape& s, Index out, const Arith
 }
 
 /// Winograd's convolution with the form of the kernel that is faster for so many tiles: half of it and the rest computed where
-/// it is read from memory for few of them. Both give the same bits.
+/// it is read from memory for few of them. Both give the same bits; a network that computes single images and batches keeps both.
 template <int M>
 void convolve_tiles(const ConvShape& s, const float* x, const Parameter<float>& weight, const simd::WeightView& view, bool transposed,
                     Index out, const Addends<float>& addends, float* y) {
