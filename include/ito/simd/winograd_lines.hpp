@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <bit>
+#include <cstdint>
+
 #include "ito/simd/winograd.hpp"
 
 // For few tiles, where reading a kernel takes longer than multiplying with it: half as much of it is read (two thirds for
@@ -9,8 +12,8 @@ namespace ito::simd {
 
 namespace detail {
 
-/// Tiles whose products with a register of columns at two points are summed in registers.
-inline constexpr int line_rows = registers == 32 ? 12 : 5;
+/// At most so many tiles have their products with a register of columns at two points summed in registers.
+inline constexpr int line_rows = registers == 32 ? 8 : 4;
 /// Channels of the pieces that the sums over them are cut into, the same as in panel_product; and floats from a tile of the
 /// input to the next, a constant: a cache line more, or a channel would fall into few sets of the cache.
 inline constexpr Index line_depth = dense_depth, line_step = line_depth + 16;
@@ -52,6 +55,21 @@ void line_tile(const float* a, Index a_stride, const float* b, Index depth, cons
     unrolled<Points>([&](auto p) __attribute__((always_inline)) {
         unrolled<Rows>([&](auto r) __attribute__((always_inline)) { store(sum[p][r], y + p * y_stride + r * lanes); });
     });
+}
+
+/// f(n) with the largest power of two up to Most and `count` as a constant: few functions, of which tiles of images seldom
+/// need more than one.
+template <int Most, class F>
+void with_power(Index count, F&& f) {
+    if constexpr (Most > 1)
+        if (count < Most) return with_power<Most / 2>(count, f);
+    f(std::integral_constant<int, Most>());
+}
+
+/// How many times with_power is called for so many rows.
+template <int Most>
+Index powers(Index rows) {
+    return rows / Most + std::popcount(static_cast<std::uint64_t>(rows % Most));
 }
 
 }  // namespace detail
@@ -106,36 +124,38 @@ class WinogradLines {
     /// at a time, at all for very few tiles.
     void multiply_piece(Index panel, int point, Index c, const detail::WinogradInput<M>& input, detail::PointRoom& result) const {
         using namespace detail;
-        constexpr int few = 2 * line_rows / side;
-        const Index depth = std::min(line_depth, channels_ - c), next_depth = std::min(line_depth, channels_);
+        const Index depth = std::min(line_depth, channels_ - c), next_depth = std::min(line_depth, channels_), tiles = input.tiles();
         const float* const a = input.at(c, point, 0);
         const float *const b = values_.data() + offset(panel, point, c), *const next = b + depth * 3 * lanes;
         float* const y = result.row(point, 0);
         const Index down = side * input.stride(), y_down = side * result.stride();
-        const bool adds = c > 0;
-        if (input.tiles() <= few) {
-            const Ahead ahead = Ahead::share(next, next_depth, 3 * lanes, depth, 1);
-            with_constant<few>(input.tiles(), [&](auto rows) {
-                line_tile<rows, side>(a, down, b, depth, KernelAtAll<M>(), y, y_down, adds, ahead);
-            });
+        const auto share = [&](Index parts) { return Ahead::share(next, next_depth, 3 * lanes, depth, parts); };
+        Index part = 0;
+        constexpr int few = line_rows / 2;
+        if (tiles <= few) {
+            const Ahead ahead = share(powers<few>(tiles));
+            for (Index row = 0; row < tiles;)
+                with_power<few>(tiles - row, [&](auto rows) {
+                    line_tile<rows, side>(a + row * line_step, down, b, depth, KernelAtAll<M>(), y + row * lanes, y_down, c > 0,
+                                          ahead.of_tile(part++));
+                    row += rows;
+                });
             return;
         }
-        const Index tiles = (input.tiles() + line_rows - 1) / line_rows, least = input.tiles() / tiles, higher = input.tiles() % tiles;
-        const Ahead ahead = Ahead::share(next, next_depth, 3 * lanes, depth, tiles * side / 2);
+        const Ahead ahead = share(powers<line_rows>(tiles) * side / 2);
         for (int pair = 0; pair < side / 2; ++pair) {
             const Index first = pair == 0 ? 0 : 2 * pair - 1, apart = pair == 0 ? side - 1 : 1;
-            Index row = 0;
-            for (Index tile = 0; tile < tiles; ++tile) {
-                const Index height = least + (tile < higher);
-                const float* const from = a + first * down + row * line_step;
-                float* const to = y + first * y_down + row * lanes;
-                const Ahead part = ahead.of_tile(pair * tiles + tile);
-                with_constant<line_rows>(height, [&](auto rows) {
-                    if (pair == 0) line_tile<rows, 2>(from, apart * down, b, depth, KernelAtEnds(), to, apart * y_down, adds, part);
-                    else line_tile<rows, 2>(from, down, b, depth, KernelAtPair(WinogradMap<M>::point(pair)), to, y_down, adds, part);
+            for (Index row = 0; row < tiles;)
+                with_power<line_rows>(tiles - row, [&](auto rows) {
+                    const float* const from = a + first * down + row * line_step;
+                    float* const to = y + first * y_down + row * lanes;
+                    if (pair == 0)
+                        line_tile<rows, 2>(from, apart * down, b, depth, KernelAtEnds(), to, apart * y_down, c > 0, ahead.of_tile(part++));
+                    else
+                        line_tile<rows, 2>(from, down, b, depth, KernelAtPair(WinogradMap<M>::point(pair)), to, y_down, c > 0,
+                                           ahead.of_tile(part++));
+                    row += rows;
                 });
-                row += height;
-            }
         }
     }
 
