@@ -134,7 +134,8 @@ class WinogradLines {
         constexpr int few = line_rows / 2;
         if (tiles <= few) {
             const Ahead ahead = share(powers<few>(tiles));
-            for (Index row = 0; row < tiles;)
+            Index row = 0;
+            while (row < tiles)
                 with_power<few>(tiles - row, [&](auto rows) {
                     line_tile<rows, side>(a + row * line_step, down, b, depth, KernelAtAll<M>(), y + row * lanes, y_down, c > 0,
                                           ahead.of_tile(part++));
@@ -145,7 +146,8 @@ class WinogradLines {
         const Ahead ahead = share(powers<line_rows>(tiles) * side / 2);
         for (int pair = 0; pair < side / 2; ++pair) {
             const Index first = pair == 0 ? 0 : 2 * pair - 1, apart = pair == 0 ? side - 1 : 1;
-            for (Index row = 0; row < tiles;)
+            Index row = 0;
+            while (row < tiles)
                 with_power<line_rows>(tiles - row, [&](auto rows) {
                     const float* const from = a + first * down + row * line_step;
                     float* const to = y + first * y_down + row * lanes;
