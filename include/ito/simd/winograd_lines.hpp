@@ -6,7 +6,7 @@
 
 #include "ito/simd/winograd.hpp"
 
-// For few tiles, where reading a kernel takes longer than multiplying with it: half as much of it is read (two thirds for
+// For few tiles, where reading a kernel takes longer than multiplying with it: half as much of it is read (three quarters for
 // F(2 x 2)), and the rest computed beside the multiplications, a tenth more work.
 namespace ito::simd {
 
